@@ -1,0 +1,173 @@
+//! The edge's session joined to its store: what the daemon's thread and the simulation both drive.
+//!
+//! Nothing here knows a socket or a clock. [`Engine::step`] performs what the session asks for until
+//! there is a frame to send or nothing is left; large changesets leave piece by piece, as fast as the
+//! caller asks for the next frame.
+
+use crate::store::{EdgeStore, Feed, StoreError, Verdict, Waiting};
+use tt_protocol::frame::{EdgeFrame, Hello, HubFrame, PROTOCOL};
+use tt_protocol::number::Millis;
+use tt_protocol::session::WholeFeed;
+use tt_protocol::session::edge::{EdgeSession, FeedVerdict, Output};
+
+/// What [`Engine::step`] came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A frame for the hub.
+    Frame(EdgeFrame),
+    /// The hub refuses this device, and why. The link is over.
+    Refused(String),
+    /// Nothing to do until something happens.
+    Idle,
+}
+
+/// A store with, while there is a link, a session.
+pub struct Engine {
+    store: EdgeStore,
+    session: Option<EdgeSession>,
+    waiting: Option<Waiting>,
+}
+
+impl Engine {
+    /// An engine without a link.
+    #[must_use]
+    pub const fn new(store: EdgeStore) -> Self {
+        Self {
+            store,
+            session: None,
+            waiting: None,
+        }
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn store(&self) -> &EdgeStore {
+        &self.store
+    }
+
+    /// The store, to write.
+    pub const fn store_mut(&mut self) -> &mut EdgeStore {
+        &mut self.store
+    }
+
+    /// A link is there: greets the hub. `wait` as in [`EdgeSession::new`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn begin(&mut self, now: Millis, wait: bool) -> Result<(), StoreError> {
+        let (last_seq, last_hash) = self.store.last_cut()?;
+        let hello = Hello {
+            protocol: PROTOCOL,
+            edge: self.store.device(),
+            epoch: self.store.epoch()?,
+            cursor: self.store.cursor()?,
+            last_seq,
+            last_hash,
+            now,
+        };
+        self.session = Some(EdgeSession::new(hello, wait));
+        Ok(())
+    }
+
+    /// The link is gone.
+    pub fn end(&mut self) {
+        self.session = None;
+        self.waiting = None;
+    }
+
+    /// True when the hub has accepted the link.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.session.as_ref().is_some_and(EdgeSession::is_up)
+    }
+
+    /// True when nothing is unsent and nothing unread, as far as both ends know.
+    #[must_use]
+    pub fn in_step(&self) -> bool {
+        self.session.as_ref().is_some_and(EdgeSession::in_step)
+    }
+
+    /// Versions that are known and not applied; None without a link.
+    #[must_use]
+    pub fn unread(&self) -> Option<u64> {
+        self.session
+            .as_ref()
+            .filter(|session| session.is_up())
+            .map(EdgeSession::unread)
+    }
+
+    /// Programs may have written: a cut is due.
+    pub fn dirty(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.handle_dirty();
+        }
+    }
+
+    /// A frame came from the hub.
+    pub fn frame(&mut self, now: Millis, frame: HubFrame) {
+        if let Some(session) = &mut self.session {
+            session.handle_frame(now, frame);
+        }
+    }
+
+    /// Does what is due. After an error the link should be ended and begun again later.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn step(&mut self, now: Millis) -> Result<Step, StoreError> {
+        loop {
+            let Some(session) = &mut self.session else {
+                return Ok(Step::Idle);
+            };
+            let Some(output) = session.poll_output() else {
+                return Ok(Step::Idle);
+            };
+            match output {
+                Output::Send(frame) => return Ok(Step::Frame(frame)),
+                Output::Refused(reason) => return Ok(Step::Refused(reason)),
+                Output::Cut => {
+                    let cut = self.store.cut(now)?;
+                    session.handle_cut(cut.map(|cut| cut.seq));
+                }
+                Output::Look(after) => {
+                    self.waiting = self.store.next_waiting(after)?;
+                    session.handle_waiting(self.waiting.map(|waiting| (waiting.seq, waiting.pieces)));
+                }
+                Output::SendPiece(_, index) => {
+                    let Some(waiting) = self.waiting else { continue };
+                    let piece = self.store.piece(&waiting, index)?;
+                    session.handle_piece_sent();
+                    return Ok(Step::Frame(EdgeFrame::Piece(piece)));
+                }
+                Output::Acknowledge(ack) => self.store.acknowledge(&ack)?,
+                Output::ClockOffset(offset) => self.store.set_clock_offset(offset)?,
+                Output::Apply(feed) => self.apply(feed)?,
+            }
+        }
+    }
+
+    fn apply(&mut self, feed: WholeFeed) -> Result<(), StoreError> {
+        let WholeFeed {
+            from,
+            to,
+            merged,
+            pieces,
+        } = feed;
+        let verdict = self.store.apply(&Feed {
+            from,
+            to,
+            merged,
+            pieces,
+        })?;
+        let cursor = self.store.cursor()?;
+        let verdict = match verdict {
+            Verdict::Applied => FeedVerdict::Applied,
+            Verdict::Stale => FeedVerdict::Stale,
+            Verdict::CutFirst => FeedVerdict::CutFirst,
+        };
+        if let Some(session) = &mut self.session {
+            session.handle_verdict(verdict, cursor);
+        }
+        Ok(())
+    }
+}

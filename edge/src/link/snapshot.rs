@@ -1,0 +1,113 @@
+//! Fetches a snapshot into a file, from where an earlier attempt stopped.
+//!
+//! * Bytes collect in `PATH.part`; `PATH.part.identity` beside it says which snapshot they belong to.
+//!   The identity is on disk before the first byte of its snapshot.
+//! * The file appears under its own name only when its SHA-256 is what the hub announced. Bytes that
+//!   turn out wrong are thrown away, and the transfer starts afresh, once.
+
+mod part;
+
+use super::{FrameReceiver, FrameSender, LinkError};
+use part::{Part, Paths};
+use quinn::{Connection, RecvStream};
+use std::path::Path;
+use tt_protocol::download::{DownloadReply, DownloadRequest, Held, SnapshotHeader};
+use tt_protocol::frame::{from_bytes, to_bytes};
+use tt_protocol::limits::SNAPSHOT_CHUNK_BYTES;
+
+/// How far a transfer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes on this device, those of earlier attempts included.
+    pub received: u64,
+    /// Bytes of the whole snapshot.
+    pub total: u64,
+}
+
+/// Fetches the hub's snapshot into the file `to`, replacing what is there. `progress` hears of every
+/// chunk. When the link is lost, or the call is cancelled, the next call goes on where this stopped.
+///
+/// # Errors
+/// When the hub refuses, the link is lost, or the file cannot be written.
+pub async fn fetch_snapshot(
+    connection: &Connection,
+    to: &Path,
+    mut progress: impl FnMut(Progress),
+) -> Result<SnapshotHeader, LinkError> {
+    let paths = Paths::beside(to);
+    for _ in 0..2 {
+        let (header, part) = fetch(connection, &paths, &mut progress).await?;
+        if part.is_whole(&header) {
+            part.put_in_place(paths).await?;
+            return Ok(header);
+        }
+        paths.discard()?;
+    }
+    Err(LinkError::Damaged(to.to_owned()))
+}
+
+async fn fetch(
+    connection: &Connection,
+    paths: &Paths,
+    progress: &mut impl FnMut(Progress),
+) -> Result<(SnapshotHeader, Part), LinkError> {
+    let held = paths.held()?;
+    let (header, stream) = ask(connection, &held).await?;
+    let mut part = if header.offset == 0 || header.offset != held.bytes {
+        Part::begin(paths, &header.identity).await?
+    } else {
+        Part::resume(paths, held.bytes).await?
+    };
+    // A hub that starts in the wrong place is found out by the SHA-256.
+    let copied = copy(stream, &header, &mut part, progress).await;
+    copied.map(|()| (header, part))
+}
+
+async fn ask(connection: &Connection, held: &Held) -> Result<(SnapshotHeader, RecvStream), LinkError> {
+    let (send, receive) = connection.open_bi().await?;
+    let (mut sender, mut receiver) = (FrameSender::new(send), FrameReceiver::new(receive));
+    sender.send(&to_bytes(&DownloadRequest::V1(held.clone()))).await?;
+    sender.finish();
+    let frame = receiver.recv().await?.ok_or(LinkError::NoAnswer)?;
+    match from_bytes(&frame)? {
+        DownloadReply::Ready(header) => Ok((header, receiver.into_stream())),
+        DownloadReply::Refused { reason } => Err(LinkError::Refused(reason)),
+    }
+}
+
+/// Copies the stream into the part. What came before an error is kept.
+async fn copy(
+    mut stream: RecvStream,
+    header: &SnapshotHeader,
+    part: &mut Part,
+    progress: &mut impl FnMut(Progress),
+) -> Result<(), LinkError> {
+    loop {
+        progress(Progress {
+            received: part.bytes(),
+            total: header.bytes,
+        });
+        let (chunk, ended) = read_chunk(&mut stream).await;
+        part.append(chunk).await?;
+        if ended? || part.bytes() > header.bytes {
+            progress(Progress {
+                received: part.bytes(),
+                total: header.bytes,
+            });
+            return Ok(());
+        }
+    }
+}
+
+/// Reads until a chunk is full, the stream ends or fails; QUIC's own pieces are too small to write.
+async fn read_chunk(stream: &mut RecvStream) -> (Vec<u8>, Result<bool, LinkError>) {
+    let mut chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
+    while chunk.len() < SNAPSHOT_CHUNK_BYTES {
+        match stream.read_chunk(SNAPSHOT_CHUNK_BYTES - chunk.len(), true).await {
+            Ok(Some(piece)) => chunk.extend_from_slice(&piece.bytes),
+            Ok(None) => return (chunk, Ok(true)),
+            Err(error) => return (chunk, Err(error.into())),
+        }
+    }
+    (chunk, Ok(false))
+}

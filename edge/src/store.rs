@@ -1,0 +1,270 @@
+//! The edge's side of the program's database file.
+//!
+//! * One connection, owned by one thread: cut, outbox, apply, cursor. Each of them is one transaction,
+//!   so a crash at any point leaves the state before or the state after.
+//! * Device number, seq, outbox and cursor live in the file itself: they must commit with the rows.
+
+mod apply;
+mod cut;
+mod outbox;
+mod rebase;
+
+pub use cut::Cut;
+pub use outbox::Waiting;
+
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+use std::sync::Arc;
+use tt_migrations::capture::install::{InstallError, install};
+use tt_migrations::connection;
+use tt_migrations::replica::Replica;
+use tt_migrations::state;
+use tt_protocol::change::PieceError;
+use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
+use tt_protocol::policy::Policy;
+
+const TABLES: &str = include_str!("store/tables.sql");
+
+/// Why the edge's database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite failed.
+    #[error("the database file: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Capture could not be put right after a change of the schema.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The hub sent bytes that are not a feed.
+    #[error("the hub's feed: {0}")]
+    Feed(#[from] PieceError),
+    /// The hub sent another kind of change than a feed has.
+    #[error("the hub's feed has a change of the wrong kind: it is of another version")]
+    Shape,
+    /// The hub has a table that this device lacks.
+    #[error("the hub sends rows of table \"{0}\", which this device does not have: reseed the device")]
+    NoTable(String),
+    /// The hub has a column that this device lacks.
+    #[error(
+        "the hub sends column \"{1}\" of table \"{0}\", which this device does not have: reseed the device"
+    )]
+    NoColumn(String, String),
+    /// The file belongs to no hub.
+    #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
+    NotJoined,
+}
+
+/// A whole feed, as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// The cursor that it starts from.
+    pub from: Version,
+    /// The version that it leads to.
+    pub to: Version,
+    /// Last changeset of this edge that its rows contain.
+    pub merged: Seq,
+    /// The rows, encoded.
+    pub pieces: Vec<Vec<u8>>,
+}
+
+/// What became of a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Applied; the cursor is at its end.
+    Applied,
+    /// Made for another cursor, or before the hub had merged the last cut: ask again.
+    Stale,
+    /// It clashes with changes that are not cut: cut, push, and ask again.
+    CutFirst,
+}
+
+/// The edge's database.
+pub struct EdgeStore {
+    conn: Connection,
+    replica: Arc<Replica>,
+    policy: Arc<Policy>,
+    device: EdgeId,
+    data_version: i64,
+}
+
+impl EdgeStore {
+    /// Opens the file of an enrolled device and puts capture right.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is no database, or belongs to no hub.
+    pub fn open(path: &Path, policy: Policy) -> Result<Self, StoreError> {
+        let conn = connection::open(path)?;
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        let device = device_of(&conn)?.ok_or(StoreError::NotJoined)?;
+        let mut store = Self {
+            conn,
+            replica: Arc::default(),
+            policy: Arc::new(policy),
+            device,
+            data_version: -1,
+        };
+        let tx = store
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        tx.execute_batch(TABLES)?;
+        store.replica = Arc::new(install(&tx, &store.policy, device)?.replica);
+        tx.commit()?;
+        Ok(store)
+    }
+
+    /// Makes a snapshot of the hub, which carries epoch and version, the file of this device.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn adopt(path: &Path, policy: Policy, device: EdgeId) -> Result<Self, StoreError> {
+        let conn = connection::open(path)?;
+        conn.execute_batch(state::TABLES)?;
+        state::set(&conn, state::DEVICE, i64::from(device.0))?;
+        state::set(&conn, state::SEQ, 0)?;
+        drop(conn);
+        Self::open(path, policy)
+    }
+
+    /// The connection, for reading.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// The replicated tables.
+    #[must_use]
+    pub const fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
+    /// This device's number.
+    #[must_use]
+    pub const fn device(&self) -> EdgeId {
+        self.device
+    }
+
+    /// The version that is applied.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn cursor(&self) -> Result<Version, StoreError> {
+        Ok(Version(
+            state::get(&self.conn, state::VERSION)?
+                .unwrap_or(0)
+                .unsigned_abs(),
+        ))
+    }
+
+    /// The hub's incarnation that the cursor belongs to.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn epoch(&self) -> Result<Epoch, StoreError> {
+        Ok(Epoch(
+            state::get(&self.conn, state::EPOCH)?.unwrap_or(0).unsigned_abs(),
+        ))
+    }
+
+    /// Remembers the clock's offset to the hub, which corrects the times of later cuts.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn set_clock_offset(&self, offset_ms: i64) -> Result<(), StoreError> {
+        if state::get(&self.conn, state::CLOCK_OFFSET_MS)? != Some(offset_ms) {
+            state::set(&self.conn, state::CLOCK_OFFSET_MS, offset_ms)?;
+        }
+        Ok(())
+    }
+
+    /// True when programs have committed something since the last look.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn written_by_others(&mut self) -> Result<bool, StoreError> {
+        let seen: i64 = self
+            .conn
+            .pragma_query_value(None, "data_version", |row| row.get(0))?;
+        let changed = seen != self.data_version;
+        self.data_version = seen;
+        Ok(changed)
+    }
+
+    /// Cuts what programs changed. None when that is nothing. When this returns, the cut is on disk.
+    ///
+    /// # Errors
+    /// When SQLite fails; nothing is cut then, and nothing is lost.
+    pub fn cut(&mut self, now: Millis) -> Result<Option<Cut>, StoreError> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        refresh(&tx, &self.policy, self.device, &mut self.replica)?;
+        let cut = cut::cut(&tx, &self.replica, &self.policy, self.device, now.0)?;
+        tx.commit()?;
+        Ok(cut)
+    }
+
+    /// Applies a feed, whole or not at all.
+    ///
+    /// # Errors
+    /// When the feed is damaged, needs a table that is not there, or SQLite fails.
+    pub fn apply(&mut self, feed: &Feed) -> Result<Verdict, StoreError> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        refresh(&tx, &self.policy, self.device, &mut self.replica)?;
+        let cursor = state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs();
+        let last_seq = state::get(&tx, state::SEQ)?.unwrap_or(0).unsigned_abs();
+        if cursor != feed.from.0 || last_seq != feed.merged.0 {
+            return Ok(Verdict::Stale);
+        }
+        let verdict = apply::Apply::new(&tx, &self.replica, &self.policy, self.device)?.run(feed)?;
+        if verdict == Verdict::Applied {
+            tx.commit()?;
+        }
+        Ok(verdict)
+    }
+
+    /// Rows that programs changed and that are not cut, with the time of the oldest touch.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn uncut(&self, now: Millis) -> Result<(u64, Option<i64>), StoreError> {
+        let snapshot = self.conn.unchecked_transaction()?;
+        Ok(cut::count(&snapshot, &self.replica, now.0)?)
+    }
+
+    /// Moves the log into the file before a program's own automatic checkpoint comes due.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.conn
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+fn device_of(conn: &Connection) -> Result<Option<EdgeId>, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sync_state')";
+    if !conn.query_row(sql, [], |row| row.get::<_, bool>(0))? {
+        return Ok(None);
+    }
+    let device = state::get(conn, state::DEVICE)?;
+    Ok(device
+        .and_then(|device| u16::try_from(device).ok())
+        .map(EdgeId)
+        .filter(|device| *device != EdgeId::HUB))
+}
+
+/// Reads the shape again when a program changed it, and puts capture right.
+fn refresh(
+    conn: &Connection,
+    policy: &Policy,
+    device: EdgeId,
+    replica: &mut Arc<Replica>,
+) -> Result<(), StoreError> {
+    let seen: i64 = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+    if seen != replica.schema_version {
+        *replica = Arc::new(install(conn, policy, device)?.replica);
+    }
+    Ok(())
+}

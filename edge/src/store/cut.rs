@@ -1,0 +1,192 @@
+//! The cut: what programs changed since the last one becomes a changeset, in one short transaction.
+//!
+//! From the commit on, the changeset is immutable and can be sent any number of times. The commit is
+//! fsynced before anything is sent: an edge that lost a cut after pushing it would use its number again
+//! for other rows.
+
+use super::StoreError;
+use rusqlite::{Connection, Result};
+use tt_migrations::capture::collect::{Collected, Sink, clear, collect};
+use tt_migrations::replica::{Replica, Tracked};
+use tt_migrations::state;
+use tt_protocol::change::Kind;
+use tt_protocol::number::{EdgeId, Seq};
+use tt_protocol::pieces::{self, PieceBuilder};
+use tt_protocol::policy::Policy;
+use tt_protocol::value::ValueRef;
+
+/// A changeset that was just cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Its number.
+    pub seq: Seq,
+    /// Rows in it.
+    pub rows: u64,
+}
+
+struct PieceSink<'p> {
+    policy: &'p Policy,
+    builder: PieceBuilder,
+    offset: i64,
+}
+
+/// Cuts in the caller's transaction. None when programs changed nothing.
+pub(super) fn cut(
+    conn: &Connection,
+    replica: &Replica,
+    policy: &Policy,
+    device: EdgeId,
+    now: i64,
+) -> Result<Option<Cut>, StoreError> {
+    let offset = state::get(conn, state::CLOCK_OFFSET_MS)?.unwrap_or(0);
+    let mut sink = PieceSink {
+        policy,
+        builder: PieceBuilder::default(),
+        offset,
+    };
+    let mut done: Vec<(&Tracked, Collected)> = Vec::new();
+    for tracked in replica.tables.values() {
+        let collected = collect(conn, tracked, now, &mut sink)?;
+        if !collected.is_empty() {
+            done.push((tracked, collected));
+        }
+    }
+    for (tracked, collected) in done {
+        clear(conn, tracked, collected, device)?;
+    }
+    let rows = sink.builder.rows();
+    if rows == 0 {
+        return Ok(None);
+    }
+    let seq = Seq(state::get(conn, state::SEQ)?.unwrap_or(0).unsigned_abs()).next();
+    keep(conn, seq, &sink.builder.finish(), rows, now)?;
+    Ok(Some(Cut { seq, rows }))
+}
+
+/// Writes a changeset into the outbox under the next number.
+pub(super) fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, now: i64) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO _sync_outbox(seq, hash, pieces, rows, cut_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute((
+        seq.0 as i64,
+        pieces::hash(pieces),
+        pieces.len() as i64,
+        rows as i64,
+        now,
+    ))?;
+    let mut insert = conn.prepare_cached("INSERT INTO _sync_piece(seq, place, bytes) VALUES (?1, ?2, ?3)")?;
+    for (place, bytes) in (0i64..).zip(pieces) {
+        insert.execute((seq.0 as i64, place, bytes))?;
+    }
+    state::set(conn, state::SEQ, seq.0 as i64)
+}
+
+/// Counts what a cut would send now, and gives the time of the oldest touch.
+pub(super) fn count(conn: &Connection, replica: &Replica, now: i64) -> Result<(u64, Option<i64>)> {
+    let mut sink = CountSink::default();
+    for tracked in replica.tables.values() {
+        collect(conn, tracked, now, &mut sink)?;
+    }
+    Ok((sink.rows, sink.oldest))
+}
+
+impl Sink for PieceSink<'_> {
+    fn insert(&mut self, tracked: &Tracked, row: &[ValueRef<'_>], time: i64) -> Result<()> {
+        self.whole(Kind::Insert, tracked, row, time);
+        Ok(())
+    }
+
+    fn delete(&mut self, tracked: &Tracked, base: &[ValueRef<'_>], time: i64) -> Result<()> {
+        self.whole(Kind::Delete, tracked, base, time);
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        tracked: &Tracked,
+        changed: &[usize],
+        base: &[ValueRef<'_>],
+        live: &[ValueRef<'_>],
+        time: i64,
+    ) -> Result<()> {
+        let changed = with_groups(self.policy, tracked, changed);
+        let places: Vec<usize> = (0..tracked.keys()).chain(changed.iter().copied()).collect();
+        let names: Vec<&str> = places
+            .iter()
+            .map(|place| tracked.names[*place].as_str())
+            .collect();
+        let time = ValueRef::Integer(time - self.offset);
+        let row = (live.iter().take(tracked.keys()).copied())
+            .chain(changed.iter().map(|place| base[*place]))
+            .chain(changed.iter().map(|place| live[*place]))
+            .chain([time]);
+        self.builder
+            .push(Kind::Update, &tracked.table.name, tracked.keys(), &names, row);
+        Ok(())
+    }
+}
+
+impl PieceSink<'_> {
+    fn whole(&mut self, kind: Kind, tracked: &Tracked, row: &[ValueRef<'_>], time: i64) {
+        let names: Vec<&str> = tracked.names.iter().map(String::as_str).collect();
+        let time = ValueRef::Integer(time - self.offset);
+        self.builder.push(
+            kind,
+            &tracked.table.name,
+            tracked.keys(),
+            &names,
+            row.iter().copied().chain([time]),
+        );
+    }
+}
+
+/// Columns that the policy keeps together are sent together, so that the hub can judge them as one.
+fn with_groups(policy: &Policy, tracked: &Tracked, changed: &[usize]) -> Vec<usize> {
+    let rule = policy.table(&tracked.table.name);
+    let mut places = changed.to_vec();
+    for group in changed
+        .iter()
+        .filter_map(|place| rule.group(tracked.names.get(*place)?))
+    {
+        places.extend(group.iter().filter_map(|name| tracked.place(name)));
+    }
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+#[derive(Default)]
+struct CountSink {
+    rows: u64,
+    oldest: Option<i64>,
+}
+
+impl CountSink {
+    fn add(&mut self, time: i64) -> Result<()> {
+        self.rows += 1;
+        self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
+        Ok(())
+    }
+}
+
+impl Sink for CountSink {
+    fn insert(&mut self, _: &Tracked, _: &[ValueRef<'_>], time: i64) -> Result<()> {
+        self.add(time)
+    }
+
+    fn update(
+        &mut self,
+        _: &Tracked,
+        _: &[usize],
+        _: &[ValueRef<'_>],
+        _: &[ValueRef<'_>],
+        time: i64,
+    ) -> Result<()> {
+        self.add(time)
+    }
+
+    fn delete(&mut self, _: &Tracked, _: &[ValueRef<'_>], time: i64) -> Result<()> {
+        self.add(time)
+    }
+}

@@ -1,0 +1,368 @@
+//! The canonical database: merged into by one writer, read by many.
+//!
+//! * [`HubStore`] owns the writing connection: merges, local cuts, devices.
+//! * [`FeedReader`] makes feeds on a connection of its own.
+//! * An acknowledgement may leave only when [`HubStore::merge`] has returned: by then it is on disk.
+
+pub mod conflict;
+pub mod feed;
+mod local;
+mod log;
+mod merge;
+pub mod snapshot;
+mod trash;
+
+pub use merge::MergeError;
+
+use feed::Feed;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use std::path::Path;
+use std::sync::Arc;
+use tt_migrations::capture::install::{InstallError, install};
+use tt_migrations::connection;
+use tt_migrations::replica::Replica;
+use tt_migrations::state;
+use tt_protocol::change::PieceError;
+use tt_protocol::frame::Hello;
+use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
+use tt_protocol::pieces;
+use tt_protocol::policy::Policy;
+use tt_protocol::session::hub::Standing;
+
+const TABLES: &str = include_str!("store/tables.sql");
+
+/// Why the canonical database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite failed.
+    #[error("the hub's database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Capture could not be put right after a change of the schema.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// Bytes in the log are not what was written.
+    #[error("the hub's log of touched rows is damaged: {0}")]
+    Log(#[from] PieceError),
+    /// A changeset could not be merged.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+}
+
+/// A changeset that waits to be merged.
+#[derive(Clone, Debug)]
+pub struct Changeset {
+    /// Who cut it.
+    pub edge: EdgeId,
+    /// Its number.
+    pub seq: Seq,
+    /// SHA-256 over the pieces.
+    pub hash: [u8; 32],
+    /// All pieces in order.
+    pub pieces: Vec<Vec<u8>>,
+    /// The edge's cursor, as far as the hub knows.
+    pub cursor: Version,
+}
+
+/// What became of a changeset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is merged, now or earlier, as this version.
+    Merged {
+        /// The version that it became.
+        version: Version,
+        /// Nothing else happened for this edge since its cursor.
+        caught_up: bool,
+    },
+    /// Another changeset was merged under this number: the device was copied or rolled back.
+    Fork,
+    /// The one before it was never merged here.
+    Gap {
+        /// The last one that was.
+        merged: Seq,
+    },
+}
+
+/// The writing side of the canonical database.
+pub struct HubStore {
+    conn: Connection,
+    replica: Arc<Replica>,
+    policy: Arc<Policy>,
+    epoch: Epoch,
+    version: Version,
+    data_version: i64,
+}
+
+impl HubStore {
+    /// Opens the canonical database and puts capture right.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is not usable.
+    pub fn open(path: &Path, policy: Policy) -> Result<Self, StoreError> {
+        let conn = connection::open(path)?;
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        let mut store = Self {
+            conn,
+            replica: Arc::default(),
+            policy: Arc::new(policy),
+            epoch: Epoch(1),
+            version: Version(0),
+            data_version: -1,
+        };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        tx.execute_batch(TABLES)?;
+        tx.execute_batch(state::TABLES)?;
+        state::set(&tx, state::DEVICE, i64::from(EdgeId::HUB.0))?;
+        if state::get(&tx, state::EPOCH)?.is_none() {
+            state::set(&tx, state::EPOCH, 1)?;
+            state::set(&tx, state::VERSION, 0)?;
+        }
+        self.epoch = Epoch(state::get(&tx, state::EPOCH)?.unwrap_or(1).unsigned_abs());
+        self.version = Version(state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs());
+        let installed = install(&tx, &self.policy, EdgeId::HUB)?;
+        tx.commit()?;
+        self.replica = Arc::new(installed.replica);
+        Ok(())
+    }
+
+    /// The connection, for what is not a merge: devices, settings.
+    pub const fn connection(&mut self) -> &mut Connection {
+        &mut self.conn
+    }
+
+    /// The replicated tables.
+    #[must_use]
+    pub const fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
+    /// The merge policy.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The hub's incarnation.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The version of the last commit.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Last changeset of an edge that is merged.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn merged(&self, edge: EdgeId) -> Result<Seq, StoreError> {
+        Ok(feed::merged_seq(&self.conn, edge)?)
+    }
+
+    /// What the hub knows of an edge that says hello.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn standing(&self, hello: &Hello, now: Millis) -> Result<Standing, StoreError> {
+        let merged = feed::merged_seq(&self.conn, hello.edge)?;
+        let merged_as =
+            find_merged(&self.conn, hello.edge, merged)?.map_or(Version(0), |(_, version)| version);
+        let last = find_merged(&self.conn, hello.edge, hello.last_seq)?;
+        let (epoch, version) = (self.epoch, self.version);
+        let hash_of_last = last.map(|(hash, _)| hash);
+        Ok(Standing {
+            epoch,
+            version,
+            merged,
+            merged_as,
+            hash_of_last,
+            watermark: self.watermark(),
+            now,
+        })
+    }
+
+    /// The version that is safe. Until there are vaults, that is what the hub itself has on disk.
+    #[must_use]
+    pub const fn watermark(&self) -> Version {
+        self.version
+    }
+
+    /// True when programs have written to the file since the last look.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn written_by_others(&mut self) -> Result<bool, StoreError> {
+        let seen: i64 = self
+            .conn
+            .pragma_query_value(None, "data_version", |row| row.get(0))?;
+        let changed = seen != self.data_version;
+        self.data_version = seen;
+        Ok(changed)
+    }
+
+    /// Cuts what programs at the hub wrote, without merging anything. True when there is a new version.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn cut_local(&mut self, now: Millis) -> Result<bool, StoreError> {
+        let before = self.version;
+        self.merge(&[], now)?;
+        Ok(self.version != before)
+    }
+
+    /// Merges waiting changesets in one commit, each exactly once and each whole or not at all. When
+    /// this returns, all of it is on disk. The outcomes come in the order of the changesets.
+    ///
+    /// # Errors
+    /// When SQLite fails as a whole (nothing is merged then). A changeset that cannot be merged by
+    /// itself has its own error in the list.
+    pub fn merge(
+        &mut self,
+        changesets: &[Changeset],
+        now: Millis,
+    ) -> Result<Vec<Result<Outcome, MergeError>>, StoreError> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        refresh(&tx, &self.policy, &mut self.replica)?;
+        let mut version = Version(state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs());
+        if local::cut(&tx, &self.replica, &self.policy, version.next(), now.0)? {
+            version = version.next();
+        }
+        let mut outcomes = Vec::with_capacity(changesets.len());
+        for changeset in changesets {
+            let outcome = merge_one(&tx, &self.replica, &self.policy, changeset, &mut version, now);
+            if let Err(MergeError::Sqlite(error)) = outcome {
+                return Err(error.into());
+            }
+            outcomes.push(outcome);
+        }
+        if version != self.version {
+            state::set(&tx, state::VERSION, version.0 as i64)?;
+        }
+        tx.commit()?;
+        self.version = version;
+        Ok(outcomes)
+    }
+
+    /// Moves the log into the file before a program's own automatic checkpoint comes due.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.conn
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+fn merge_one(
+    conn: &Connection,
+    replica: &Replica,
+    policy: &Policy,
+    changeset: &Changeset,
+    version: &mut Version,
+    now: Millis,
+) -> Result<Outcome, MergeError> {
+    let Changeset {
+        edge,
+        seq,
+        hash,
+        cursor,
+        ..
+    } = changeset;
+    if let Some((known, merged_as)) = find_merged(conn, *edge, *seq)? {
+        let caught_up = !feed::waits(conn, *edge, *cursor, merged_as)?;
+        let merged = Outcome::Merged {
+            version: merged_as,
+            caught_up,
+        };
+        return Ok(if known == *hash { merged } else { Outcome::Fork });
+    }
+    let merged = feed::merged_seq(conn, *edge)?;
+    if merged.next() != *seq {
+        return Ok(Outcome::Gap { merged });
+    }
+    if pieces::hash(&changeset.pieces) != *hash {
+        return Err(MergeError::Damaged(PieceError::Shape));
+    }
+    let next = version.next();
+    conn.execute_batch("SAVEPOINT changeset")?;
+    let context = merge::Context {
+        conn,
+        replica,
+        policy,
+        edge: *edge,
+        version: next,
+    };
+    match merge::Merge::run(context, &changeset.pieces) {
+        Ok(_) => {
+            let row = (edge.0, seq.0 as i64, hash, next.0 as i64, now.0);
+            conn.prepare_cached(
+                "INSERT INTO _sync_merged(edge, seq, hash, version, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(row)?;
+            conn.execute_batch("RELEASE changeset")?;
+            *version = next;
+            Ok(Outcome::Merged {
+                version: next,
+                caught_up: !feed::waits(conn, *edge, *cursor, next)?,
+            })
+        }
+        Err(error) => {
+            conn.execute_batch("ROLLBACK TO changeset; RELEASE changeset")?;
+            Err(error)
+        }
+    }
+}
+
+fn find_merged(conn: &Connection, edge: EdgeId, seq: Seq) -> rusqlite::Result<Option<([u8; 32], Version)>> {
+    conn.prepare_cached("SELECT hash, version FROM _sync_merged WHERE edge = ?1 AND seq = ?2")?
+        .query_row((edge.0, seq.0 as i64), |row| {
+            Ok((row.get(0)?, Version(row.get::<_, i64>(1)?.unsigned_abs())))
+        })
+        .optional()
+}
+
+/// Reads the shape again when a program changed it, and puts capture right.
+fn refresh(conn: &Connection, policy: &Policy, replica: &mut Arc<Replica>) -> Result<(), StoreError> {
+    let seen: i64 = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+    if seen != replica.schema_version {
+        *replica = Arc::new(install(conn, policy, EdgeId::HUB)?.replica);
+    }
+    Ok(())
+}
+
+/// The reading side: makes feeds.
+pub struct FeedReader {
+    conn: Connection,
+}
+
+impl FeedReader {
+    /// Opens a reading connection.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let conn = connection::open(path)?;
+        conn.pragma_update(None, "query_only", true)?;
+        Ok(Self { conn })
+    }
+
+    /// Makes the feed of one edge.
+    ///
+    /// # Errors
+    /// When SQLite fails or the log is damaged.
+    pub fn feed(&self, replica: &Replica, edge: EdgeId, from: Version) -> Result<Feed, StoreError> {
+        feed::make(&self.conn, replica, edge, from)
+    }
+}

@@ -1,0 +1,133 @@
+//! The feed: what an edge has not seen, as the rows are now.
+//!
+//! Read in one snapshot on a connection of its own, so that a merge never waits for it. Each touched
+//! row appears once, however often it changed since the cursor.
+
+use crate::store::StoreError;
+use rusqlite::Connection;
+use std::collections::{BTreeMap, HashSet};
+use tt_migrations::replica::{Replica, Tracked};
+use tt_migrations::row::{Key, key_bytes, read};
+use tt_migrations::state;
+use tt_protocol::change::{Kind, decode_piece};
+use tt_protocol::number::{EdgeId, Seq, Version};
+use tt_protocol::pieces::PieceBuilder;
+use tt_protocol::value::{Value, ValueRef};
+
+/// A feed that is ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// The cursor that it starts from.
+    pub from: Version,
+    /// The version that it leads to.
+    pub to: Version,
+    /// Last changeset of this edge that its rows contain.
+    pub merged: Seq,
+    /// The rows, encoded. Empty when the edge already has all of them.
+    pub pieces: Vec<Vec<u8>>,
+    /// Number of rows.
+    pub rows: u64,
+}
+
+/// Makes the feed of one edge. The connection must not be inside of a transaction.
+pub(crate) fn make(
+    conn: &Connection,
+    replica: &Replica,
+    edge: EdgeId,
+    from: Version,
+) -> Result<Feed, StoreError> {
+    let snapshot = conn.unchecked_transaction()?;
+    let to = Version(state::get(&snapshot, state::VERSION)?.unwrap_or(0).unsigned_abs());
+    let merged = merged_seq(&snapshot, edge)?;
+    let mut builder = PieceBuilder::default();
+    for (table, keys) in touched(&snapshot, edge, from, to)? {
+        if let Some(tracked) = replica.get(&table) {
+            put_rows(&snapshot, tracked, keys, &mut builder)?;
+        }
+    }
+    let rows = builder.rows();
+    Ok(Feed {
+        from,
+        to,
+        merged,
+        pieces: builder.finish(),
+        rows,
+    })
+}
+
+/// True when the log holds something for this edge above its cursor.
+pub(crate) fn waits(conn: &Connection, edge: EdgeId, from: Version, to: Version) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3)";
+    conn.prepare_cached(sql)?
+        .query_row((from.0 as i64, to.0 as i64, i64::from(edge.0)), |row| row.get(0))
+}
+
+/// Last changeset of an edge that is merged.
+pub(crate) fn merged_seq(conn: &Connection, edge: EdgeId) -> rusqlite::Result<Seq> {
+    let sql = "SELECT COALESCE(MAX(seq), 0) FROM _sync_merged WHERE edge = ?1";
+    let seq: i64 = conn.prepare_cached(sql)?.query_row([edge.0], |row| row.get(0))?;
+    Ok(Seq(seq.unsigned_abs()))
+}
+
+type Touched = BTreeMap<String, Vec<Key>>;
+
+fn touched(conn: &Connection, edge: EdgeId, from: Version, to: Version) -> Result<Touched, StoreError> {
+    let sql = "SELECT keys FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query((from.0 as i64, to.0 as i64, i64::from(edge.0)))?;
+    let mut seen: HashSet<(String, Vec<u8>)> = HashSet::new();
+    let mut touched = Touched::new();
+    while let Some(row) = rows.next()? {
+        let bytes: Vec<u8> = row.get(0)?;
+        for change in decode_piece(&bytes)? {
+            for index in 0..change.rows.rows() {
+                let key: Key = change.key(index).map(ValueRef::to_owned).collect();
+                if seen.insert((change.table.clone(), key_bytes(&key))) {
+                    touched.entry(change.table.clone()).or_default().push(key);
+                }
+            }
+        }
+    }
+    Ok(touched)
+}
+
+fn put_rows(
+    conn: &Connection,
+    tracked: &Tracked,
+    mut keys: Vec<Key>,
+    builder: &mut PieceBuilder,
+) -> rusqlite::Result<()> {
+    keys.sort_by(|a, b| order(a).cmp(&order(b)));
+    let names: Vec<&str> = tracked.names.iter().map(String::as_str).collect();
+    let table = &tracked.table.name;
+    for key in keys {
+        match read(conn, tracked, &key)? {
+            Some(row) => builder.push(
+                Kind::Put,
+                table,
+                tracked.keys(),
+                &names,
+                row.iter().map(Value::as_ref),
+            ),
+            None => {
+                let names = &names[..tracked.keys()];
+                builder.push(
+                    Kind::Gone,
+                    table,
+                    tracked.keys(),
+                    names,
+                    key.iter().map(Value::as_ref),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Integer keys in their order, so that neighbours are read and sent together.
+fn order(key: &Key) -> i64 {
+    match key.first() {
+        Some(Value::Integer(id)) => *id,
+        _ => 0,
+    }
+}

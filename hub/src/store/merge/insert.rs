@@ -1,0 +1,114 @@
+//! Inserts: the common case is one statement per row; everything else is decided after it was refused.
+
+use super::{Merge, MergeError, Waiting, zip_owned};
+use crate::store::conflict::Kind;
+use std::sync::Arc;
+use tt_migrations::replica::Tracked;
+use tt_migrations::row::{self, Key, Refusal, refusal};
+use tt_protocol::change::TableChange;
+use tt_protocol::value::{Value, ValueRef};
+
+impl Merge<'_> {
+    pub(super) fn inserts(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), MergeError> {
+        self.grown.insert(tracked.table.name.clone());
+        for index in 0..change.rows.rows() {
+            match row::insert_named(self.context.conn, tracked, &change.columns, change.values(index)) {
+                Ok(()) => self.inserted(tracked, change, index),
+                Err(error) => self.refused_insert(tracked, change, index, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn inserted(&mut self, tracked: &Arc<Tracked>, change: &TableChange, index: usize) {
+        if change.columns.len() == tracked.names.len() {
+            self.log.as_sent(tracked, change.key(index));
+        } else {
+            // The hub filled in columns that the edge does not have yet.
+            self.log
+                .changed(tracked, &change.key(index).map(ValueRef::to_owned).collect());
+        }
+        self.need_parents(tracked, &change.columns, |place| {
+            change.rows.get(index, place).to_owned()
+        });
+    }
+
+    fn refused_insert(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        change: &TableChange,
+        index: usize,
+        error: rusqlite::Error,
+    ) -> Result<(), MergeError> {
+        let Some(refusal) = refusal(&error) else {
+            return Err(error.into());
+        };
+        let row = zip_owned(&change.columns, change.values(index));
+        let at = change.time(index);
+        let key: Key = change.key(index).map(ValueRef::to_owned).collect();
+        if let Some(hub) = row::read(self.context.conn, tracked, &key)? {
+            return self.same_key(tracked, row, &hub, at);
+        }
+        match refusal {
+            Refusal::Rule => {
+                let action = format!("held whole: a rule of the table refuses the row ({error})");
+                self.hold_row(Kind::Rule, tracked, row, at, &action)
+            }
+            Refusal::Key | Refusal::Unique => {
+                self.waiting.push(Waiting::Insert {
+                    tracked: Arc::clone(tracked),
+                    row,
+                    at,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Two rows under one key: equal ones are one row, else the first stays and the second is held.
+    fn same_key(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        sent: Vec<(String, Value)>,
+        hub: &[Value],
+        at: i64,
+    ) -> Result<(), MergeError> {
+        let mut equal_but_for_time = true;
+        let mut equal = true;
+        for (name, value) in &sent {
+            let Some(place) = tracked.place(name) else {
+                continue;
+            };
+            if hub.get(place) != Some(value) {
+                equal = false;
+                equal_but_for_time &= defaults_to_now(tracked, name);
+            }
+        }
+        if equal && sent.len() == tracked.names.len() {
+            return Ok(());
+        }
+        let key: Key = sent
+            .iter()
+            .take(tracked.keys())
+            .map(|(_, value)| value.clone())
+            .collect();
+        if equal_but_for_time {
+            self.log.changed(tracked, &key);
+            return Ok(());
+        }
+        let action = "held whole: another row with this key reached the hub first";
+        self.hold_row(Kind::Key, tracked, sent, at, action)
+    }
+}
+
+/// A column that is the time of writing unless the program says otherwise: two devices that make the
+/// same row differ in it, and mean the same.
+fn defaults_to_now(tracked: &Tracked, column: &str) -> bool {
+    let default = tracked
+        .table
+        .column(column)
+        .and_then(|column| column.default.as_deref())
+        .unwrap_or_default();
+    let upper = default.to_ascii_uppercase();
+    upper.starts_with("CURRENT_") || upper.contains("'NOW'")
+}

@@ -1,0 +1,251 @@
+//! Updates: the three-way merge of each row, and the return of a row that was deleted meanwhile.
+
+use super::{Merge, MergeError, Waiting};
+use crate::store::conflict::{self, Kind};
+use crate::store::trash;
+use std::sync::Arc;
+use tt_migrations::replica::Tracked;
+use tt_migrations::row::{self, Key, Refusal, Row, refusal};
+use tt_protocol::change::TableChange;
+use tt_protocol::merge::{Clash, Column, RowPlan, Stamp, merge_row};
+use tt_protocol::value::{Value, ValueRef};
+
+impl Merge<'_> {
+    pub(super) fn updates(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), MergeError> {
+        for index in 0..change.rows.rows() {
+            let key: Key = change.key(index).map(ValueRef::to_owned).collect();
+            match row::read(self.context.conn, tracked, &key)? {
+                Some(hub) => self.update(tracked, change, index, &key, &hub, false)?,
+                None => self.update_of_nothing(tracked, change, index, &key)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        change: &TableChange,
+        index: usize,
+        key: &Key,
+        hub: &Row,
+        revived: bool,
+    ) -> Result<(), MergeError> {
+        let rule = self.context.policy.table(&tracked.table.name);
+        let edge = self.stamp(change.time(index));
+        let last = trash::stamp(self.context.conn, tracked, key)?;
+        let columns = columns(tracked, change, index, hub);
+        let mut plan = merge_row(rule, &columns, edge, last);
+        if revived {
+            // The edge that had deleted it, and all others, must see the row again.
+            plan.as_sent = false;
+        }
+        let ordinary = plan.set.iter().any(|(name, _)| !rule.is_counter(name));
+        match row_update(self, tracked, key, &plan) {
+            Ok(()) => {
+                if ordinary {
+                    trash::set_stamp(self.context.conn, tracked, key, edge)?;
+                }
+                self.updated(tracked, key, hub, plan, (edge, last))
+            }
+            Err(error) => self.refused_update(tracked, key, hub, plan, edge, error),
+        }
+    }
+
+    fn updated(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        key: &Key,
+        hub: &Row,
+        plan: RowPlan,
+        (edge, last): (Stamp, Option<Stamp>),
+    ) -> Result<(), MergeError> {
+        if plan.as_sent {
+            self.log.as_sent(tracked, key.iter().map(Value::as_ref));
+        } else {
+            self.log.changed(tracked, key);
+        }
+        self.look_at_references(tracked, &plan, hub);
+        let other = last.unwrap_or(edge);
+        if !plan.lost.is_empty() {
+            let action = "the hub's value stays: it was written later";
+            self.list_clashes(Kind::Column, tracked, key, plan.lost, (last, edge), action)?;
+        }
+        if !plan.won.is_empty() {
+            let action = "the device's value was taken: it was written later";
+            self.list_clashes(Kind::Column, tracked, key, plan.won, (Some(edge), other), action)?;
+        }
+        if !plan.overflow.is_empty() {
+            let action = "the hub's count stays: the sum has no place in 64 bits";
+            self.list_clashes(Kind::Counter, tracked, key, plan.overflow, (last, edge), action)?;
+        }
+        Ok(())
+    }
+
+    /// An update can point at another parent, or take a value away that children point at.
+    fn look_at_references(&mut self, tracked: &Arc<Tracked>, plan: &RowPlan, hub: &Row) {
+        let touches = |columns: &[String]| {
+            plan.set
+                .iter()
+                .any(|(name, _)| columns.iter().any(|column| column.eq_ignore_ascii_case(name)))
+        };
+        if tracked
+            .table
+            .foreign_keys
+            .iter()
+            .any(|foreign| touches(&foreign.columns))
+        {
+            let value = |place: usize| {
+                let name = &tracked.names[place];
+                let set = plan.set.iter().find(|(set, _)| set.eq_ignore_ascii_case(name));
+                set.map_or_else(|| hub[place].clone(), |(_, value)| value.clone())
+            };
+            self.need_parents(tracked, &tracked.names, value);
+        }
+        let children: Vec<_> = self
+            .context
+            .replica
+            .schema
+            .children(&tracked.table.name)
+            .collect();
+        if children
+            .iter()
+            .any(|(_, foreign)| touches(&foreign.parent_columns))
+        {
+            self.shrunk.insert(tracked.table.name.clone());
+        }
+    }
+
+    fn refused_update(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        key: &Key,
+        hub: &Row,
+        plan: RowPlan,
+        edge: Stamp,
+        error: rusqlite::Error,
+    ) -> Result<(), MergeError> {
+        match refusal(&error) {
+            Some(Refusal::Key | Refusal::Unique) => {
+                let (tracked, before) = (Arc::clone(tracked), hub.clone());
+                self.waiting.push(Waiting::Update {
+                    tracked,
+                    key: key.clone(),
+                    before,
+                    set: plan.set,
+                    at: edge.at,
+                });
+                Ok(())
+            }
+            Some(Refusal::Rule) => self.refuse_rule(tracked, key, hub, plan, edge, &error),
+            None => Err(error.into()),
+        }
+    }
+
+    /// A CHECK or NOT NULL refuses the merged row. Counters are tried without their sum, so that the
+    /// row's other columns go in; what is still refused is listed.
+    fn refuse_rule(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        key: &Key,
+        hub: &Row,
+        plan: RowPlan,
+        edge: Stamp,
+        error: &rusqlite::Error,
+    ) -> Result<(), MergeError> {
+        let rule = self.context.policy.table(&tracked.table.name);
+        let (counters, others): (Vec<_>, Vec<_>) =
+            plan.set.into_iter().partition(|(name, _)| rule.is_counter(name));
+        let mut rest = RowPlan {
+            set: others,
+            as_sent: false,
+            ..plan
+        };
+        let (refused, kind) = if !counters.is_empty() && row_update(self, tracked, key, &rest).is_ok() {
+            (counters, Kind::Counter)
+        } else {
+            (
+                counters.into_iter().chain(rest.set.drain(..)).collect(),
+                Kind::Rule,
+            )
+        };
+        let action = format!("the hub's values stay: a rule of the table refuses the others ({error})");
+        let clashes = refused_clashes(tracked, hub, refused);
+        self.list_clashes(kind, tracked, key, clashes, (None, edge), &action)?;
+        self.updated(tracked, key, hub, rest, (edge, None))
+    }
+
+    /// The row is not at the hub: it was deleted there, or it is held, or nobody knows it.
+    fn update_of_nothing(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        change: &TableChange,
+        index: usize,
+        key: &Key,
+    ) -> Result<(), MergeError> {
+        if let Some((id, mut row)) = conflict::held(self.context.conn, &tracked.table.name, key)? {
+            amend(&mut row, change, index);
+            self.log.changed(tracked, key);
+            return Ok(conflict::amend(self.context.conn, id, &row)?);
+        }
+        if self.revive(tracked, key, self.stamp(change.time(index)), "changed")? {
+            let hub = row::read(self.context.conn, tracked, key)?;
+            return match hub {
+                Some(hub) => self.update(tracked, change, index, key, &hub, true),
+                None => Ok(()),
+            };
+        }
+        let new = (0..change.others()).map(|place| change.pair(index, place).1);
+        let row = super::zip_owned(&change.columns, change.key(index).chain(new));
+        let action = "held: the hub does not have the row that was changed";
+        self.hold_row(Kind::Missing, tracked, row, change.time(index), action)
+    }
+}
+
+fn row_update(merge: &Merge<'_>, tracked: &Tracked, key: &Key, plan: &RowPlan) -> rusqlite::Result<()> {
+    if plan.set.is_empty() {
+        return Ok(());
+    }
+    row::update(merge.context.conn, tracked, key, &plan.set)
+}
+
+fn columns<'c>(tracked: &Tracked, change: &'c TableChange, index: usize, hub: &'c Row) -> Vec<Column<'c>> {
+    let names = change.columns.iter().skip(change.keys).enumerate();
+    names
+        .filter_map(|(place, name)| {
+            let (base, new) = change.pair(index, place);
+            let hub = hub.get(tracked.place(name)?)?.as_ref();
+            Some(Column { name, base, new, hub })
+        })
+        .collect()
+}
+
+/// Clashes for values that were refused altogether.
+pub(super) fn refused_clashes(tracked: &Tracked, hub: &Row, set: Vec<(String, Value)>) -> Vec<Clash> {
+    set.into_iter()
+        .map(|(name, lost)| {
+            let kept = tracked
+                .place(&name)
+                .and_then(|place| hub.get(place))
+                .cloned()
+                .unwrap_or(Value::Null);
+            Clash {
+                name,
+                base: kept.clone(),
+                kept,
+                lost,
+            }
+        })
+        .collect()
+}
+
+/// Puts newer values into a row that is held.
+fn amend(row: &mut Vec<(String, Value)>, change: &TableChange, index: usize) {
+    for (place, name) in change.columns.iter().skip(change.keys).enumerate() {
+        let new = change.pair(index, place).1.to_owned();
+        match row.iter_mut().find(|(have, _)| have.eq_ignore_ascii_case(name)) {
+            Some((_, value)) => *value = new,
+            None => row.push((name.clone(), new)),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+-- Tables that only the hub has, in the canonical file itself, so that rows and bookkeeping commit together.
+
+-- Every merged changeset: the proof that one is merged exactly once, and who sent what.
+CREATE TABLE IF NOT EXISTS _sync_merged(
+  edge INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  version INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY(edge, seq)
+) WITHOUT ROWID;
+
+-- Keys that a version touched. `origin` is the edge that already has the row as it is here; -1: nobody has.
+CREATE TABLE IF NOT EXISTS _sync_log(
+  version INTEGER NOT NULL,
+  part INTEGER NOT NULL,
+  origin INTEGER NOT NULL,
+  keys BLOB NOT NULL,
+  PRIMARY KEY(version, part)
+) WITHOUT ROWID;
+
+-- The last image of a deleted row, so that a change or a new child can bring it back.
+CREATE TABLE IF NOT EXISTS _sync_trash(
+  tab TEXT NOT NULL,
+  key BLOB NOT NULL,
+  row BLOB NOT NULL,
+  version INTEGER NOT NULL,
+  edge INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY(tab, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _sync_trash_version ON _sync_trash(version);
+
+-- Who changed a row last (counters apart): what a tie is decided by.
+CREATE TABLE IF NOT EXISTS _sync_stamp(
+  tab TEXT NOT NULL,
+  key BLOB NOT NULL,
+  edge INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY(tab, key)
+) WITHOUT ROWID;
+
+-- What could not be merged, or was overruled: whole, until a person closes it.
+CREATE TABLE IF NOT EXISTS _sync_conflict(
+  id INTEGER PRIMARY KEY,
+  version INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  tab TEXT NOT NULL,
+  key BLOB NOT NULL,
+  named_key BLOB NOT NULL,
+  clashes BLOB NOT NULL,
+  row BLOB,
+  kept_from INTEGER,
+  kept_at INTEGER,
+  lost_from INTEGER NOT NULL,
+  lost_at INTEGER NOT NULL,
+  action TEXT NOT NULL,
+  state TEXT NOT NULL DEFAULT 'open'
+);
+CREATE INDEX IF NOT EXISTS _sync_conflict_row ON _sync_conflict(tab, key);

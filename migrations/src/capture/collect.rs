@@ -1,0 +1,201 @@
+//! The first half of a cut: compares every base with the live row and hands on what really differs.
+//!
+//! Used by the edge's cut, by the hub's cut of its own programs' changes, and by `status`, which only
+//! counts. It changes nothing; [`clear`] is the second half, in the same transaction.
+
+use super::{base, ids};
+use crate::quote::ident;
+use crate::replica::{Tracked, list};
+use crate::value::get;
+use rusqlite::{Connection, Result, Row};
+use tt_protocol::number::EdgeId;
+use tt_protocol::value::ValueRef;
+
+/// Where collected changes go. Values come in the order of [`Tracked::names`].
+pub trait Sink {
+    /// A row that did not exist at the last cut.
+    ///
+    /// # Errors
+    /// Whatever the sink's own storage answers.
+    fn insert(&mut self, tracked: &Tracked, row: &[ValueRef<'_>], time: i64) -> Result<()>;
+    /// A row in which the columns at `changed` (places in [`Tracked::names`]) have other values.
+    ///
+    /// # Errors
+    /// Whatever the sink's own storage answers.
+    fn update(
+        &mut self,
+        tracked: &Tracked,
+        changed: &[usize],
+        base: &[ValueRef<'_>],
+        live: &[ValueRef<'_>],
+        time: i64,
+    ) -> Result<()>;
+    /// A row that is gone, as it was.
+    ///
+    /// # Errors
+    /// Whatever the sink's own storage answers.
+    fn delete(&mut self, tracked: &Tracked, base: &[ValueRef<'_>], time: i64) -> Result<()>;
+}
+
+/// What [`clear`] must know about a collected table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// There was at least one note.
+    pub noted: bool,
+    /// The largest fresh id.
+    pub largest_fresh: Option<i64>,
+}
+
+impl Collected {
+    /// Nothing was touched since the last cut.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        !self.noted && self.largest_fresh.is_none()
+    }
+}
+
+/// Hands every difference of one table to the sink. `now` is the time given to fresh rows, which have
+/// no note of their own.
+///
+/// # Errors
+/// When SQLite or the sink fails.
+pub fn collect(conn: &Connection, tracked: &Tracked, now: i64, sink: &mut impl Sink) -> Result<Collected> {
+    let noted = collect_notes(conn, tracked, sink)?;
+    let largest_fresh = if tracked.table.rowid_key {
+        collect_fresh(conn, tracked, now, sink)?
+    } else {
+        None
+    };
+    Ok(Collected { noted, largest_fresh })
+}
+
+/// Empties what was collected, and keeps the device's ids in order.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn clear(conn: &Connection, tracked: &Tracked, collected: Collected, device: EdgeId) -> Result<()> {
+    if collected.noted {
+        let sql = format!("DELETE FROM {}", ident(&base::name(&tracked.table.name)));
+        conn.prepare_cached(&sql)?.execute([])?;
+    }
+    if let Some(largest) = collected.largest_fresh {
+        ids::mark_cut(conn, tracked, largest)?;
+        ids::renew_when_used(conn, tracked, device)?;
+    }
+    Ok(())
+}
+
+fn collect_notes(conn: &Connection, tracked: &Tracked, sink: &mut impl Sink) -> Result<bool> {
+    let mut statement = conn.prepare_cached(&notes_sql(tracked))?;
+    let mut rows = statement.query([])?;
+    let mut noted = false;
+    while let Some(row) = rows.next()? {
+        noted = true;
+        if !row.get::<_, bool>(3)? {
+            hand_on(tracked, row, sink)?;
+        }
+    }
+    Ok(noted)
+}
+
+/// `_existed`, `_at`, live row present, row is fresh, then the base, then the live row.
+fn notes_sql(tracked: &Tracked) -> String {
+    let base_columns: Vec<_> = base::columns(&tracked.table)
+        .iter()
+        .map(|column| format!("b.{column}"))
+        .collect();
+    let live: Vec<_> = tracked
+        .names
+        .iter()
+        .map(|name| format!("t.{}", ident(name)))
+        .collect();
+    let same: Vec<_> = tracked
+        .table
+        .key_names()
+        .map(|name| format!("t.{} = b.{}", ident(name), base::key_column(name)))
+        .collect();
+    let first = &tracked.table.key[0].0;
+    let fresh = if tracked.table.rowid_key {
+        let key = base::key_column(first);
+        format!(
+            "EXISTS (SELECT 1 FROM _sync_table WHERE tid = {} AND b.{key} BETWEEN lo AND hi)",
+            tracked.tid
+        )
+    } else {
+        "0".to_owned()
+    };
+    format!(
+        "SELECT b._existed, b._at, t.{} IS NOT NULL, {fresh}, {}, {} FROM {} b LEFT JOIN {} t ON {}",
+        ident(first),
+        base_columns.join(", "),
+        live.join(", "),
+        ident(&base::name(&tracked.table.name)),
+        ident(&tracked.table.name),
+        same.join(" AND "),
+    )
+}
+
+fn hand_on(tracked: &Tracked, row: &Row<'_>, sink: &mut impl Sink) -> Result<()> {
+    let width = tracked.names.len();
+    let (existed, time, lives) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let base = (4..4 + width)
+        .map(|index| get(row, index))
+        .collect::<Result<Vec<_>>>()?;
+    let live = (4 + width..4 + 2 * width)
+        .map(|index| get(row, index))
+        .collect::<Result<Vec<_>>>()?;
+    match (existed, lives) {
+        (false, true) => sink.insert(tracked, &live, time),
+        (true, false) => sink.delete(tracked, &base, time),
+        (false, false) => Ok(()),
+        (true, true) => hand_on_both(tracked, &base, &live, time, sink),
+    }
+}
+
+fn hand_on_both(
+    tracked: &Tracked,
+    base: &[ValueRef<'_>],
+    live: &[ValueRef<'_>],
+    time: i64,
+    sink: &mut impl Sink,
+) -> Result<()> {
+    // The same key in another spelling (a NOCASE key rewritten): other nodes must see the new bytes.
+    if base[..tracked.keys()] != live[..tracked.keys()] {
+        sink.delete(tracked, base, time)?;
+        return sink.insert(tracked, live, time);
+    }
+    let changed: Vec<usize> = (tracked.keys()..base.len())
+        .filter(|place| base[*place] != live[*place])
+        .collect();
+    if changed.is_empty() {
+        Ok(())
+    } else {
+        sink.update(tracked, &changed, base, live, time)
+    }
+}
+
+fn collect_fresh(
+    conn: &Connection,
+    tracked: &Tracked,
+    now: i64,
+    sink: &mut impl Sink,
+) -> Result<Option<i64>> {
+    let place = ids::place(conn, tracked)?;
+    let key = ident(&tracked.table.key[0].0);
+    let sql = format!(
+        "SELECT {} FROM {} WHERE {key} BETWEEN ?1 AND ?2 ORDER BY {key}",
+        list(&tracked.names),
+        ident(&tracked.table.name)
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query((place.lo, place.hi))?;
+    let mut largest = None;
+    while let Some(row) = rows.next()? {
+        largest = Some(row.get(0)?);
+        let values = (0..tracked.names.len())
+            .map(|index| get(row, index))
+            .collect::<Result<Vec<_>>>()?;
+        sink.insert(tracked, &values, now)?;
+    }
+    Ok(largest)
+}

@@ -1,0 +1,166 @@
+//! The device's id block of each table with an integer key: SQLite's AUTOINCREMENT hands out the ids,
+//! we only decide where it counts (`tt_protocol::ids` has the rule).
+//!
+//! * `_sync_table.lo..=hi` are the fresh ids: made on this device and not yet cut. The capture triggers
+//!   take no note of such rows, so whoever moves `lo` or `hi` must first have cut or noted them.
+//! * Everything here runs in the caller's transaction, together with the rows that made it necessary.
+
+use super::base;
+use crate::quote::ident;
+use crate::replica::Tracked;
+use rusqlite::{Connection, OptionalExtension as _, Result};
+use tt_protocol::ids::IdBlock;
+use tt_protocol::number::EdgeId;
+
+/// A block is left for a new one when this share of it is used.
+const USED_SHARE_MAX: f64 = 0.75;
+
+/// Where a table's ids stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// First id of the current block; 0 before there is one.
+    pub first: i64,
+    /// First fresh id.
+    pub lo: i64,
+    /// Last id of the block.
+    pub hi: i64,
+    /// SQLite's counter: the largest id that it has handed out or seen.
+    pub counter: i64,
+}
+
+/// Reads where a table's ids stand.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn place(conn: &Connection, tracked: &Tracked) -> Result<Place> {
+    let sql = "SELECT block_first, lo, hi FROM _sync_table WHERE tid = ?1";
+    let (first, lo, hi) = conn
+        .prepare_cached(sql)?
+        .query_row([tracked.tid], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let counter = conn
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")?
+        .query_row([&tracked.table.name], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
+    Ok(Place {
+        first,
+        lo,
+        hi,
+        counter,
+    })
+}
+
+/// Makes sure that the next id that SQLite hands out lies in this device's block and above all others.
+/// To be called after foreign rows were applied, and when capture is installed.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn settle(conn: &Connection, tracked: &Tracked, device: EdgeId) -> Result<()> {
+    if !tracked.table.rowid_key {
+        return Ok(());
+    }
+    let place = place(conn, tracked)?;
+    let largest = largest(conn, tracked)?;
+    if place.first == 0 {
+        return begin(conn, tracked, device, largest.max(place.counter));
+    }
+    let inside = place.first - 1 <= place.counter && place.counter < place.hi;
+    if inside && largest <= place.counter {
+        return Ok(());
+    }
+    renew(conn, tracked, device, &place, largest)
+}
+
+/// Leaves a block that is nearly used up. To be called by the cut, when no row is fresh.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn renew_when_used(conn: &Connection, tracked: &Tracked, device: EdgeId) -> Result<()> {
+    let place = place(conn, tracked)?;
+    let used = (place.counter - place.first) as f64 / (place.hi - place.first).max(1) as f64;
+    if place.first > 0 && used > USED_SHARE_MAX {
+        let largest = largest(conn, tracked)?;
+        renew(conn, tracked, device, &place, largest)?;
+    }
+    Ok(())
+}
+
+/// Marks all rows of the block that exist now as cut.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn mark_cut(conn: &Connection, tracked: &Tracked, largest_cut: i64) -> Result<()> {
+    conn.prepare_cached("UPDATE _sync_table SET lo = ?2 WHERE tid = ?1 AND lo <= ?2 - 1")?
+        .execute((tracked.tid, largest_cut + 1))?;
+    Ok(())
+}
+
+/// The first block. The hub goes on where an adopted file's own counter stands.
+fn begin(conn: &Connection, tracked: &Tracked, device: EdgeId, largest: i64) -> Result<()> {
+    let own =
+        IdBlock::containing(largest, device).filter(|block| device == EdgeId::HUB && largest < block.last());
+    match own {
+        Some(block) => write(conn, tracked, Some((block, largest + 1))),
+        None => write(
+            conn,
+            tracked,
+            IdBlock::above(largest, device).map(|block| (block, block.first())),
+        ),
+    }
+}
+
+fn renew(conn: &Connection, tracked: &Tracked, device: EdgeId, place: &Place, largest: i64) -> Result<()> {
+    note_fresh(conn, tracked, place)?;
+    let above = largest.max(place.counter).max(place.hi);
+    write(
+        conn,
+        tracked,
+        IdBlock::above(above, device).map(|block| (block, block.first())),
+    )
+}
+
+/// Rows that were fresh in a block that is left become ordinary notes: "did not exist".
+fn note_fresh(conn: &Connection, tracked: &Tracked, place: &Place) -> Result<()> {
+    let key = ident(&tracked.table.key[0].0);
+    let sql = format!(
+        "INSERT INTO {}({}, _existed, _at)
+         SELECT {key}, 0, CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER) FROM {}
+         WHERE {key} BETWEEN ?1 AND ?2 ON CONFLICT DO UPDATE SET _existed = 0",
+        ident(&base::name(&tracked.table.name)),
+        base::key_column(&tracked.table.key[0].0),
+        ident(&tracked.table.name),
+    );
+    conn.execute(&sql, (place.lo, place.hi))?;
+    Ok(())
+}
+
+/// Without a block (the 53 bits are used up) the range is empty, and the trigger refuses new ids.
+fn write(conn: &Connection, tracked: &Tracked, block: Option<(IdBlock, i64)>) -> Result<()> {
+    let (first, lo, hi) = block.map_or((1, 1, 0), |(block, lo)| (block.first(), lo, block.last()));
+    conn.execute(
+        "UPDATE _sync_table SET block_first = ?2, lo = ?3, hi = ?4 WHERE tid = ?1",
+        (tracked.tid, first, lo, hi),
+    )?;
+    let name = &tracked.table.name;
+    if block.is_some()
+        && conn.execute(
+            "UPDATE sqlite_sequence SET seq = ?2 WHERE name = ?1",
+            (name, lo - 1),
+        )? == 0
+    {
+        conn.execute(
+            "INSERT INTO sqlite_sequence(name, seq) VALUES (?1, ?2)",
+            (name, lo - 1),
+        )?;
+    }
+    Ok(())
+}
+
+fn largest(conn: &Connection, tracked: &Tracked) -> Result<i64> {
+    let key = ident(&tracked.table.key[0].0);
+    let sql = format!(
+        "SELECT COALESCE(MAX({key}), 0) FROM {}",
+        ident(&tracked.table.name)
+    );
+    conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))
+}

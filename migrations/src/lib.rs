@@ -1,0 +1,18 @@
+//! The shape of the database file: numbered SQL and its runner, the merge policy, capture, rows and changes.
+//!
+//! Everything here works on a connection that the caller owns. It must never open a network, read a clock
+//! or draw randomness: the time is an argument.
+
+pub mod autoincrement;
+pub mod capture;
+pub mod connection;
+pub mod digest;
+pub mod policy;
+pub mod quote;
+pub mod replica;
+pub mod row;
+pub mod runner;
+pub mod shape;
+pub mod state;
+pub mod tokens;
+pub mod value;

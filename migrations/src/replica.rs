@@ -1,0 +1,155 @@
+//! The replicated tables of one file, with the SQL that reads and writes their rows.
+//!
+//! A [`Replica`] is read once per shape of the file and then shared; `schema_version` tells when it is
+//! out of date. Columns are always named: two nodes may hold them in another order.
+
+use crate::quote::ident;
+use crate::shape::{Schema, Table};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A table with a primary key that the policy replicates.
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    /// Its shape.
+    pub table: Table,
+    /// Its number in `_sync_table`.
+    pub tid: i64,
+    /// Names of the columns, key first.
+    pub names: Vec<String>,
+    /// `SELECT` of all columns, key first, for one key.
+    pub select: String,
+    /// `INSERT` of all columns, key first.
+    pub insert: String,
+    /// `DELETE` of one key.
+    pub delete: String,
+}
+
+/// All replicated tables of a file.
+#[derive(Clone, Debug, Default)]
+pub struct Replica {
+    /// `PRAGMA schema_version` when this was read.
+    pub schema_version: i64,
+    /// The whole schema, with tables that are not replicated.
+    pub schema: Schema,
+    /// Replicated tables by name.
+    pub tables: BTreeMap<String, Arc<Tracked>>,
+    /// Tables that cannot be replicated because they have no primary key. Said loudly.
+    pub keyless: Vec<String>,
+}
+
+impl Tracked {
+    /// Prepares the SQL of one table.
+    #[must_use]
+    pub fn new(table: Table, tid: i64) -> Self {
+        let names = table.ordered_names();
+        let name = ident(&table.name);
+        let columns = list(&names);
+        let at_key = at_key(&table);
+        let marks = vec!["?"; names.len()].join(", ");
+        Self {
+            select: format!("SELECT {columns} FROM {name} WHERE {at_key}"),
+            insert: format!("INSERT INTO {name}({columns}) VALUES ({marks})"),
+            delete: format!("DELETE FROM {name} WHERE {at_key}"),
+            names,
+            table,
+            tid,
+        }
+    }
+
+    /// Number of key columns.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.table.key.len()
+    }
+
+    /// `UPDATE` of the named columns for one key: their values are bound first, then the key.
+    #[must_use]
+    pub fn update(&self, columns: &[&str]) -> String {
+        let sets: Vec<_> = columns
+            .iter()
+            .map(|name| format!("{} = ?", ident(name)))
+            .collect();
+        format!(
+            "UPDATE {} SET {} WHERE {}",
+            ident(&self.table.name),
+            sets.join(", "),
+            at_key(&self.table)
+        )
+    }
+
+    /// `INSERT … ON CONFLICT(key) DO UPDATE` of the named columns, which begin with the key. The conflict
+    /// target is named, so that a clash in another unique column is an error and never a mixed row.
+    #[must_use]
+    pub fn upsert(&self, columns: &[String]) -> String {
+        let keys: Vec<_> = self.table.key_names().map(ident).collect();
+        let skip = if self.table.rowid_key { 1 } else { 0 };
+        let sets: Vec<_> = columns
+            .iter()
+            .skip(skip)
+            .map(|name| format!("{0} = excluded.{0}", ident(name)))
+            .collect();
+        let action = if sets.is_empty() {
+            "NOTHING".to_owned()
+        } else {
+            format!("UPDATE SET {}", sets.join(", "))
+        };
+        format!(
+            "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({}) DO {action}",
+            ident(&self.table.name),
+            list(columns),
+            vec!["?"; columns.len()].join(", "),
+            keys.join(", ")
+        )
+    }
+
+    /// `SELECT` of all rows, key first, in key order.
+    #[must_use]
+    pub fn select_all(&self) -> String {
+        let keys: Vec<_> = self.table.key_names().map(ident).collect();
+        format!(
+            "SELECT {} FROM {} ORDER BY {}",
+            list(&self.names),
+            ident(&self.table.name),
+            keys.join(", ")
+        )
+    }
+
+    /// Place of a column in [`Tracked::names`], compared as SQLite compares names.
+    #[must_use]
+    pub fn place(&self, column: &str) -> Option<usize> {
+        self.names
+            .iter()
+            .position(|name| name.eq_ignore_ascii_case(column))
+    }
+}
+
+impl Replica {
+    /// A replicated table, compared as SQLite compares names.
+    #[must_use]
+    pub fn get(&self, table: &str) -> Option<&Arc<Tracked>> {
+        self.tables.get(table).or_else(|| {
+            self.tables
+                .values()
+                .find(|tracked| tracked.table.name.eq_ignore_ascii_case(table))
+        })
+    }
+}
+
+/// Quoted names with commas.
+#[must_use]
+pub fn list(names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| ident(name))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn at_key(table: &Table) -> String {
+    table
+        .key_names()
+        .map(|name| format!("{} = ?", ident(name)))
+        .collect::<Vec<_>>()
+        .join(" AND ")
+}

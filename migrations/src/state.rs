@@ -1,0 +1,76 @@
+//! Small facts that must commit with the rows: device number, cursor, last seq, versions.
+//!
+//! One table of names and integers, because every fact here is one number.
+
+use rusqlite::{Connection, OptionalExtension as _, Result};
+
+/// The tables that every node has. None of ours declares a foreign key to a program's table.
+pub const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS _sync_state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _sync_text(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _sync_table(
+  tid INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  block_first INTEGER NOT NULL DEFAULT 0,
+  lo INTEGER NOT NULL DEFAULT 1,
+  hi INTEGER NOT NULL DEFAULT 0,
+  audit INTEGER NOT NULL DEFAULT 0
+);";
+
+/// Device number of this node.
+pub const DEVICE: &str = "device";
+/// The hub's incarnation that this node belongs to.
+pub const EPOCH: &str = "epoch";
+/// Edge: version applied. Hub: version merged.
+pub const VERSION: &str = "version";
+/// Edge: last changeset cut.
+pub const SEQ: &str = "seq";
+/// The device's clock minus the hub's, in milliseconds, as last measured.
+pub const CLOCK_OFFSET_MS: &str = "clock_offset_ms";
+
+/// The merge policy as TOML, as the hub has it.
+pub const POLICY: &str = "policy";
+/// Why this node cannot go on, in a sentence; empty when it can.
+pub const BLOCKED: &str = "blocked";
+
+/// Reads a text; None when it was never set.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn get_text(conn: &Connection, name: &str) -> Result<Option<String>> {
+    conn.prepare_cached("SELECT value FROM _sync_text WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
+/// Writes a text.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn set_text(conn: &Connection, name: &str, value: &str) -> Result<()> {
+    let sql = "INSERT INTO _sync_text(name, value) VALUES (?1, ?2)
+               ON CONFLICT(name) DO UPDATE SET value = excluded.value";
+    conn.prepare_cached(sql)?.execute((name, value))?;
+    Ok(())
+}
+
+/// Reads a fact; None when it was never set.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn get(conn: &Connection, name: &str) -> Result<Option<i64>> {
+    conn.prepare_cached("SELECT value FROM _sync_state WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
+/// Writes a fact.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn set(conn: &Connection, name: &str, value: i64) -> Result<()> {
+    let sql = "INSERT INTO _sync_state(name, value) VALUES (?1, ?2)
+               ON CONFLICT(name) DO UPDATE SET value = excluded.value";
+    conn.prepare_cached(sql)?.execute((name, value))?;
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The schemas that random programs work on. Few values and many constraints, so that statements
+//! collide often.
+
+/// Name and text of each schema.
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("orders and lines", ORDERS),
+    ("keys of text", TEXT_KEYS),
+    ("keys of several columns", COMPOSITE),
+    ("odd names", ODD_NAMES),
+    ("partial and computed unique indexes", INDEXES),
+    ("triggers of the program", TRIGGERS),
+    ("cascades", CASCADES),
+    ("constraints that settle themselves", CLAUSES),
+];
+
+const ORDERS: &str = "
+CREATE TABLE purchase_orders(id INTEGER PRIMARY KEY AUTOINCREMENT, po_number TEXT UNIQUE NOT NULL, zoho_po_id TEXT UNIQUE,
+  closed BOOLEAN DEFAULT FALSE, internal_status TEXT DEFAULT \"Active\", created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
+CREATE TABLE po_lines(id INTEGER PRIMARY KEY AUTOINCREMENT, po_id INTEGER REFERENCES purchase_orders(id),
+  item TEXT NOT NULL, good_count INTEGER DEFAULT 0, weight REAL, any_thing, UNIQUE(po_id, item));
+CREATE TABLE plain(id INTEGER PRIMARY KEY, a TEXT, b REAL);
+CREATE TABLE no_key(a, b);
+INSERT INTO plain VALUES (3, 'c', 1), (9, 'd', -0.0);";
+
+const TEXT_KEYS: &str = "
+CREATE TABLE setting(name TEXT PRIMARY KEY, value, n INTEGER);
+CREATE TABLE nocase(name TEXT PRIMARY KEY COLLATE NOCASE, value, u TEXT UNIQUE COLLATE NOCASE);
+CREATE TABLE loose(k PRIMARY KEY, v NUMERIC);
+CREATE TABLE narrow(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE spoken(name TEXT, value, PRIMARY KEY(name COLLATE NOCASE)) WITHOUT ROWID;
+CREATE TABLE strict_name(name TEXT COLLATE NOCASE, value, PRIMARY KEY(name COLLATE BINARY));
+CREATE TABLE anything(k ANY PRIMARY KEY, v ANY) STRICT;
+CREATE TABLE descending(id INTEGER PRIMARY KEY DESC, v);
+INSERT INTO setting VALUES ('a', 1, 2), ('b', x'00ff', 3), (NULL, 1, 1);";
+
+const COMPOSITE: &str = "
+CREATE TABLE shelf(aisle INTEGER, slot TEXT COLLATE NOCASE, n INTEGER, note TEXT, PRIMARY KEY(aisle, slot));
+CREATE TABLE bin(slot TEXT, aisle INTEGER, n INTEGER, u INTEGER UNIQUE, PRIMARY KEY(slot, aisle)) WITHOUT ROWID;
+CREATE TABLE padded(name TEXT COLLATE RTRIM, n REAL, v, PRIMARY KEY(n, name));
+CREATE TABLE pair(a, b, PRIMARY KEY(a, b));
+INSERT INTO shelf VALUES (1, 'a', 2, 'x'), (1, 'b', 2, 'x'), (2, 'A', 3, NULL);";
+
+const ODD_NAMES: &str = "
+CREATE TABLE \"order\"(\"group\" INTEGER PRIMARY KEY AUTOINCREMENT, \"x\"\"y\" TEXT UNIQUE, [a b] INTEGER, `select` REAL DEFAULT 2);
+CREATE TABLE \"a b\"(\"k 1\" TEXT, \"k\"\"2\" INTEGER, \"default\" BLOB, PRIMARY KEY(\"k 1\", \"k\"\"2\"));
+CREATE TABLE \"it's\"(rowid TEXT, id INTEGER PRIMARY KEY, \"old\" TEXT, \"new\" TEXT);
+CREATE TABLE \"größe\"(\"schlüssel\" TEXT PRIMARY KEY, _existed INTEGER, _at INTEGER);";
+
+const INDEXES: &str = "
+CREATE TABLE event(id INTEGER PRIMARY KEY AUTOINCREMENT, bag INTEGER, kind TEXT, note TEXT);
+CREATE UNIQUE INDEX one_final ON event(bag) WHERE kind = 'a' -- one per bag
+;
+CREATE TABLE folded(id INTEGER PRIMARY KEY, name TEXT, n INTEGER, m INTEGER);
+CREATE UNIQUE INDEX folded_name ON folded(lower(name), n) WHERE m > 0;
+CREATE UNIQUE INDEX folded_sum ON folded(n + m DESC);
+CREATE TABLE made(id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, c INTEGER GENERATED ALWAYS AS (a * 10 + b) STORED UNIQUE, note);
+CREATE TABLE virtual_made(k TEXT PRIMARY KEY, a INTEGER, c INTEGER AS (a % 3) VIRTUAL);
+CREATE UNIQUE INDEX by_c ON virtual_made(c);
+CREATE TABLE mixed(id INTEGER PRIMARY KEY, name TEXT);
+CREATE UNIQUE INDEX mixed_name ON mixed(name COLLATE NOCASE);";
+
+const TRIGGERS: &str = "
+CREATE TABLE stamped(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, n INTEGER, updated_at INTEGER DEFAULT 0);
+CREATE TRIGGER stamp AFTER UPDATE ON stamped BEGIN UPDATE stamped SET updated_at = updated_at + 1 WHERE id = NEW.id; END;
+CREATE TABLE made(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, n INTEGER, label TEXT);
+CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT, n INTEGER);
+CREATE TRIGGER label AFTER INSERT ON made BEGIN UPDATE made SET label = 'L' || n WHERE id = NEW.id; END;
+CREATE TRIGGER noted AFTER INSERT ON made BEGIN INSERT INTO log(what, n) VALUES (NEW.name, NEW.id); END;
+CREATE TRIGGER early BEFORE UPDATE OF n ON made BEGIN UPDATE made SET label = 'early' WHERE id = OLD.id; END;
+CREATE TRIGGER gone AFTER DELETE ON made BEGIN DELETE FROM log WHERE n = OLD.id; INSERT INTO log(what) VALUES ('gone'); END;
+CREATE TABLE picky(k TEXT PRIMARY KEY, v INTEGER CHECK (v < 4));
+CREATE TRIGGER moved AFTER INSERT ON picky WHEN NEW.v = 3 BEGIN UPDATE picky SET k = k || 'x' WHERE k = NEW.k; END;
+CREATE TRIGGER refused BEFORE INSERT ON picky WHEN NEW.v = 2 BEGIN SELECT RAISE(IGNORE); END;
+CREATE TRIGGER cleared AFTER INSERT ON log WHEN NEW.n = 1 BEGIN DELETE FROM log WHERE id < NEW.id; END;";
+
+const CASCADES: &str = "
+CREATE TABLE parent(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE ON CONFLICT REPLACE, up INTEGER REFERENCES parent(id) ON DELETE CASCADE);
+CREATE TABLE child(id INTEGER PRIMARY KEY AUTOINCREMENT, p INTEGER REFERENCES parent(id) ON DELETE CASCADE ON UPDATE CASCADE, v);
+CREATE TABLE loose_child(k TEXT PRIMARY KEY, p INTEGER REFERENCES parent(id) ON DELETE SET NULL ON UPDATE SET NULL, v);
+CREATE TABLE by_name(k INTEGER, name TEXT DEFAULT 'a' REFERENCES parent(name) ON DELETE SET DEFAULT ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED, PRIMARY KEY(k));
+CREATE TABLE grandchild(c INTEGER REFERENCES child(id) ON DELETE CASCADE ON UPDATE CASCADE, n INTEGER, PRIMARY KEY(c, n)) WITHOUT ROWID;";
+
+const CLAUSES: &str = "
+CREATE TABLE replacing(id INTEGER PRIMARY KEY ON CONFLICT REPLACE, u INTEGER UNIQUE ON CONFLICT REPLACE, w TEXT UNIQUE ON CONFLICT IGNORE, v NOT NULL ON CONFLICT REPLACE DEFAULT 7);
+CREATE TABLE filled(k TEXT NOT NULL DEFAULT 'a' PRIMARY KEY, u INTEGER NOT NULL DEFAULT 2 UNIQUE, v) WITHOUT ROWID;
+CREATE TABLE filled_id(id INTEGER PRIMARY KEY AUTOINCREMENT, u TEXT NOT NULL DEFAULT \"b\" UNIQUE, v);
+CREATE TABLE checked(id INTEGER PRIMARY KEY, n INTEGER CHECK (n > 0), u TEXT UNIQUE);";

@@ -1,0 +1,331 @@
+//! The edge's end of a link.
+//!
+//! * `handle_link`, `handle_frame`, `handle_dirty`, `handle_cut`, `handle_waiting`, `handle_piece_sent`,
+//!   `handle_verdict` say what happened; `poll_output` says what to do; `in_step` says whether anything
+//!   is left to do.
+//! * One changeset is in flight at a time; a new cut is made only when all earlier ones are acknowledged.
+//! * One pull is outstanding at a time. A feed that was made before the hub had merged the last cut is
+//!   dropped, and until the next one is applied no cut is made: so both directions advance every round,
+//!   also under continuous writes.
+
+use super::{Assembly, WholeFeed};
+use crate::frame::{Ack, EdgeFrame, FeedPiece, Hello, HubFrame, PROTOCOL, Pull, Welcome};
+use crate::number::{Millis, Seq, Version};
+use std::collections::VecDeque;
+
+/// What the rim must do, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send a frame.
+    Send(EdgeFrame),
+    /// Make a cut; answer with [`EdgeSession::handle_cut`].
+    Cut,
+    /// Look for the first changeset above this one; answer with [`EdgeSession::handle_waiting`].
+    Look(Seq),
+    /// Read and send one piece; answer with [`EdgeSession::handle_piece_sent`].
+    SendPiece(Seq, u32),
+    /// Take an acknowledgement into the outbox.
+    Acknowledge(Ack),
+    /// Apply a feed; answer with [`EdgeSession::handle_verdict`].
+    Apply(WholeFeed),
+    /// The clock's offset to the hub was measured, in milliseconds.
+    ClockOffset(i64),
+    /// The hub refuses, and why. The link is of no use any more.
+    Refused(String),
+}
+
+/// What became of a feed that was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedVerdict {
+    /// The cursor is at its end.
+    Applied,
+    /// It did not start at the cursor.
+    Stale,
+    /// It clashes with changes that are not cut yet.
+    CutFirst,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// The outbox must be looked at.
+    Unknown,
+    /// The outbox is being looked at.
+    Looking,
+    /// Nothing waits.
+    Nothing,
+    /// A changeset is being sent or waits for its acknowledgement.
+    Changeset { seq: Seq, count: u32, next: u32 },
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct EdgeSession {
+    up: bool,
+    greeted_at: Millis,
+    hello: Hello,
+    cursor: Version,
+    last_cut: Seq,
+    merged: Seq,
+    pieces_held: u32,
+    hub_version: Version,
+    sending: Sending,
+    dirty: bool,
+    cutting: bool,
+    pulled: bool,
+    applying: bool,
+    feed_wanted: bool,
+    wait: bool,
+    answered: bool,
+    feed: Option<(FeedPiece, Assembly)>,
+    outputs: VecDeque<Output>,
+}
+
+impl EdgeSession {
+    /// A session that says `hello`. With `wait`, the hub is asked to answer when there is something new
+    /// (a daemon); without, at once (one round of `sync`).
+    #[must_use]
+    pub fn new(hello: Hello, wait: bool) -> Self {
+        Self {
+            up: false,
+            greeted_at: hello.now,
+            cursor: hello.cursor,
+            last_cut: hello.last_seq,
+            merged: Seq(0),
+            pieces_held: 0,
+            hub_version: Version(0),
+            sending: Sending::Unknown,
+            dirty: true,
+            cutting: false,
+            pulled: false,
+            applying: false,
+            feed_wanted: false,
+            wait,
+            answered: false,
+            feed: None,
+            outputs: VecDeque::from([Output::Send(EdgeFrame::Hello(hello.clone()))]),
+            hello,
+        }
+    }
+
+    /// True when the hub has accepted this link.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// True when nothing is unsent and nothing unread, as far as both ends know.
+    #[must_use]
+    pub fn in_step(&self) -> bool {
+        self.up
+            && self.answered
+            && !self.dirty
+            && !self.cutting
+            && !self.applying
+            && self.feed.is_none()
+            && self.sending == Sending::Nothing
+            && self.cursor >= self.hub_version
+    }
+
+    /// Versions that this edge has not applied, as far as it knows.
+    #[must_use]
+    pub const fn unread(&self) -> u64 {
+        self.hub_version.0.saturating_sub(self.cursor.0)
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Programs have written.
+    pub fn handle_dirty(&mut self) {
+        self.dirty = true;
+        self.advance();
+    }
+
+    /// A frame came from the hub at `now`.
+    pub fn handle_frame(&mut self, now: Millis, frame: HubFrame) {
+        match frame {
+            HubFrame::Welcome(welcome) => self.welcome(now, &welcome),
+            HubFrame::Refused(reason) => {
+                self.up = false;
+                self.outputs.push_back(Output::Refused(reason));
+            }
+            HubFrame::Ack(ack) => self.acknowledged(ack),
+            HubFrame::Feed(piece) => self.feed_piece(piece),
+            HubFrame::Pong(_) => {}
+        }
+        self.advance();
+    }
+
+    /// A cut was made: its number, or None when programs had changed nothing.
+    pub fn handle_cut(&mut self, cut: Option<Seq>) {
+        self.cutting = false;
+        if let Some(seq) = cut {
+            self.last_cut = seq;
+            self.sending = Sending::Unknown;
+        }
+        self.advance();
+    }
+
+    /// The outbox was looked at: the first changeset that waits, with its number of pieces.
+    pub fn handle_waiting(&mut self, waiting: Option<(Seq, u32)>) {
+        self.sending = match waiting {
+            None => Sending::Nothing,
+            Some((seq, count)) => {
+                let next = if seq == self.merged.next() {
+                    self.pieces_held.min(count - 1)
+                } else {
+                    0
+                };
+                self.pieces_held = 0;
+                self.outputs.push_back(Output::SendPiece(seq, next));
+                Sending::Changeset { seq, count, next }
+            }
+        };
+        self.advance();
+    }
+
+    /// The piece last asked for is on its way.
+    pub fn handle_piece_sent(&mut self) {
+        if let Sending::Changeset { seq, count, next } = self.sending
+            && next + 1 < count
+        {
+            self.sending = Sending::Changeset {
+                seq,
+                count,
+                next: next + 1,
+            };
+            self.outputs.push_back(Output::SendPiece(seq, next + 1));
+        }
+    }
+
+    /// A feed was applied, or not; `cursor` is where the file now stands.
+    pub fn handle_verdict(&mut self, verdict: FeedVerdict, cursor: Version) {
+        self.applying = false;
+        self.cursor = cursor;
+        match verdict {
+            FeedVerdict::Applied => self.feed_wanted = false,
+            FeedVerdict::Stale => {}
+            FeedVerdict::CutFirst => {
+                self.feed_wanted = false;
+                self.dirty = true;
+                self.answered = false;
+            }
+        }
+        self.advance();
+    }
+
+    fn welcome(&mut self, now: Millis, welcome: &Welcome) {
+        if welcome.protocol != PROTOCOL || welcome.epoch != self.hello.epoch {
+            let reason = "the hub has begun a new epoch or speaks another version: reseed this device";
+            self.outputs.push_back(Output::Refused(reason.to_owned()));
+            return;
+        }
+        self.up = true;
+        self.merged = welcome.merged;
+        self.pieces_held = welcome.pieces_held;
+        self.hub_version = welcome.version;
+        let middle = self.greeted_at.0 + (now.0 - self.greeted_at.0) / 2;
+        self.outputs
+            .push_back(Output::ClockOffset(middle - welcome.now.0));
+        if welcome.merged > Seq(0) {
+            // What the hub merged and whose acknowledgement was lost need not be sent again.
+            let (seq, version, watermark) = (welcome.merged, welcome.merged_as, welcome.watermark);
+            self.outputs.push_back(Output::Acknowledge(Ack {
+                seq,
+                version,
+                caught_up: false,
+                watermark,
+            }));
+        }
+    }
+
+    fn acknowledged(&mut self, ack: Ack) {
+        self.merged = self.merged.max(ack.seq);
+        self.hub_version = self.hub_version.max(ack.version);
+        if ack.caught_up && ack.seq == self.last_cut && !self.applying {
+            self.cursor = self.cursor.max(ack.version);
+        }
+        if matches!(self.sending, Sending::Changeset { seq, .. } if seq <= ack.seq) {
+            self.sending = Sending::Unknown;
+        }
+        self.outputs.push_back(Output::Acknowledge(ack));
+    }
+
+    fn feed_piece(&mut self, piece: FeedPiece) {
+        let (head, mut assembly) = match self.feed.take() {
+            Some((head, assembly)) if piece.index > 0 => (head, assembly),
+            _ => (
+                FeedPiece {
+                    bytes: Vec::new(),
+                    ..piece.clone()
+                },
+                Assembly::default(),
+            ),
+        };
+        match assembly.add(piece.index, head.count, piece.bytes) {
+            Ok(false) => self.feed = Some((head, assembly)),
+            Ok(true) => self.whole_feed(&head, assembly),
+            Err(error) => self
+                .outputs
+                .push_back(Output::Refused(format!("the hub's feed: {error}"))),
+        }
+    }
+
+    fn whole_feed(&mut self, head: &FeedPiece, assembly: Assembly) {
+        self.pulled = false;
+        self.hub_version = self.hub_version.max(head.to);
+        if head.merged != self.last_cut || head.from != self.cursor || self.cutting {
+            self.feed_wanted = true;
+            return;
+        }
+        self.answered = true;
+        if head.to == self.cursor {
+            self.feed_wanted = false;
+            return;
+        }
+        self.applying = true;
+        let pieces = assembly
+            .into_pieces()
+            .into_iter()
+            .filter(|bytes| !bytes.is_empty())
+            .collect();
+        let (from, to, merged) = (head.from, head.to, head.merged);
+        self.outputs.push_back(Output::Apply(WholeFeed {
+            from,
+            to,
+            merged,
+            pieces,
+        }));
+    }
+
+    fn advance(&mut self) {
+        if !self.up || self.applying || self.cutting {
+            return;
+        }
+        if self.sending == Sending::Unknown {
+            self.sending = Sending::Looking;
+            self.outputs.push_back(Output::Look(self.merged));
+            return;
+        }
+        if self.sending == Sending::Nothing && self.dirty && !self.feed_wanted {
+            self.cutting = true;
+            // What programs write from here on makes it dirty again.
+            self.dirty = false;
+            self.outputs.push_back(Output::Cut);
+            return;
+        }
+        // While a wanted feed waits for the outbox, asking earlier would only bring another stale one.
+        let ready = !self.feed_wanted || self.sending == Sending::Nothing;
+        let useful = self.wait || !self.answered || self.cursor < self.hub_version;
+        if !self.pulled && self.feed.is_none() && ready && useful {
+            self.pulled = true;
+            let wait = self.wait && self.answered && !self.feed_wanted;
+            self.outputs.push_back(Output::Send(EdgeFrame::Pull(Pull {
+                cursor: self.cursor,
+                wait,
+            })));
+        }
+    }
+}

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Runs every test of the workspace. Needs Rust and a C compiler; python3 is optional.
+#
+# A failing crate does not hide the others. More arguments go to `cargo test`, such as a name to run only
+# the tests that hold it.
+set -eu
+cd "$(dirname "$0")/.."
+
+missing() {
+    echo "tests/run.sh: $1" >&2
+    exit 1
+}
+
+command -v cargo >/dev/null 2>&1 ||
+    missing "Rust is missing: install it from https://rustup.rs, then open a new shell"
+[ -n "${CC:-}" ] || command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 ||
+    missing "a C compiler is missing (SQLite is built from source): apt-get install gcc libc6-dev, or dnf install gcc"
+
+if ! command -v python3 >/dev/null 2>&1 || ! python3 -c 'import sqlite3' >/dev/null 2>&1; then
+    echo "tests/run.sh: python3 with sqlite3 is missing: the tests in tests/tests/python_sqlite.rs, which write" \
+        "through an older SQLite, are skipped (apt-get install python3)"
+fi
+
+exec cargo test --workspace --locked --no-fail-fast "$@"

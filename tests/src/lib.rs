@@ -1,0 +1,3 @@
+//! What the tests, the demo and the benchmarks share: simulated worlds, and makers of real-looking data.
+
+pub mod sim;
