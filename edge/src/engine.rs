@@ -103,6 +103,13 @@ impl Engine {
         }
     }
 
+    /// Somebody wants to know that all is in step now.
+    pub fn ask(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.handle_ask();
+        }
+    }
+
     /// A frame came from the hub.
     pub fn frame(&mut self, now: Millis, frame: HubFrame) {
         if let Some(session) = &mut self.session {
@@ -116,34 +123,46 @@ impl Engine {
     /// When the store fails.
     pub fn step(&mut self, now: Millis) -> Result<Step, StoreError> {
         loop {
-            let Some(session) = &mut self.session else {
-                return Ok(Step::Idle);
-            };
-            let Some(output) = session.poll_output() else {
-                return Ok(Step::Idle);
-            };
-            match output {
-                Output::Send(frame) => return Ok(Step::Frame(frame)),
-                Output::Refused(reason) => return Ok(Step::Refused(reason)),
-                Output::Cut => {
-                    let cut = self.store.cut(now)?;
-                    session.handle_cut(cut.map(|cut| cut.seq));
-                }
-                Output::Look(after) => {
-                    self.waiting = self.store.next_waiting(after)?;
-                    session.handle_waiting(self.waiting.map(|waiting| (waiting.seq, waiting.pieces)));
-                }
-                Output::SendPiece(_, index) => {
-                    let Some(waiting) = self.waiting else { continue };
-                    let piece = self.store.piece(&waiting, index)?;
-                    session.handle_piece_sent();
-                    return Ok(Step::Frame(EdgeFrame::Piece(piece)));
-                }
-                Output::Acknowledge(ack) => self.store.acknowledge(&ack)?,
-                Output::ClockOffset(offset) => self.store.set_clock_offset(offset)?,
-                Output::Apply(feed) => self.apply(feed)?,
+            if let Some(step) = self.perform_one(now)? {
+                return Ok(step);
             }
         }
+    }
+
+    /// Performs one output of the session: between any two of them the daemon may die. None when there
+    /// may be more to do at once.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn perform_one(&mut self, now: Millis) -> Result<Option<Step>, StoreError> {
+        let Some(session) = &mut self.session else {
+            return Ok(Some(Step::Idle));
+        };
+        let Some(output) = session.poll_output() else {
+            return Ok(Some(Step::Idle));
+        };
+        match output {
+            Output::Send(frame) => return Ok(Some(Step::Frame(frame))),
+            Output::Refused(reason) => return Ok(Some(Step::Refused(reason))),
+            Output::Cut => {
+                let cut = self.store.cut(now)?;
+                session.handle_cut(cut.map(|cut| cut.seq));
+            }
+            Output::Look(after) => {
+                self.waiting = self.store.next_waiting(after)?;
+                session.handle_waiting(self.waiting.map(|waiting| (waiting.seq, waiting.pieces)));
+            }
+            Output::SendPiece(_, index) => {
+                let Some(waiting) = self.waiting else { return Ok(None) };
+                let piece = self.store.piece(&waiting, index)?;
+                session.handle_piece_sent();
+                return Ok(Some(Step::Frame(EdgeFrame::Piece(piece))));
+            }
+            Output::Acknowledge(ack) => self.store.acknowledge(&ack)?,
+            Output::ClockOffset(offset) => self.store.set_clock_offset(offset)?,
+            Output::Apply(feed) => self.apply(feed)?,
+        }
+        Ok(None)
     }
 
     fn apply(&mut self, feed: WholeFeed) -> Result<(), StoreError> {

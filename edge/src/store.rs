@@ -10,20 +10,23 @@ mod outbox;
 mod rebase;
 
 pub use cut::Cut;
+pub(crate) use cut::keep;
 pub use outbox::Waiting;
 
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
+use tt_migrations::capture::ids;
 use tt_migrations::capture::install::{InstallError, install};
 use tt_migrations::connection;
 use tt_migrations::replica::Replica;
 use tt_migrations::state;
 use tt_protocol::change::PieceError;
+use tt_protocol::ids::ID_MAX;
 use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
 use tt_protocol::policy::Policy;
 
-const TABLES: &str = include_str!("store/tables.sql");
+pub(crate) const TABLES: &str = include_str!("store/tables.sql");
 
 /// Why the edge's database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,12 @@ pub enum StoreError {
         "the hub sends column \"{1}\" of table \"{0}\", which this device does not have: reseed the device"
     )]
     NoColumn(String, String),
+    /// There is no such file.
+    #[error("{0} is not there: restore it, or fetch the rows again with tt-edge join")]
+    Missing(std::path::PathBuf),
+    /// The policy that came with the snapshot cannot be read.
+    #[error("the hub's merge policy cannot be read: {0}; bring tt-edge to the hub's version")]
+    Policy(String),
     /// The file belongs to no hub.
     #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
     NotJoined,
@@ -171,6 +180,66 @@ impl EdgeStore {
     pub fn set_clock_offset(&self, offset_ms: i64) -> Result<(), StoreError> {
         if state::get(&self.conn, state::CLOCK_OFFSET_MS)? != Some(offset_ms) {
             state::set(&self.conn, state::CLOCK_OFFSET_MS, offset_ms)?;
+        }
+        Ok(())
+    }
+
+    /// The clock's offset to the hub, as last measured.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn clock_offset(&self) -> Result<i64, StoreError> {
+        Ok(state::get(&self.conn, state::CLOCK_OFFSET_MS)?.unwrap_or(0))
+    }
+
+    /// Keeps, or forgets, why the hub refuses this device.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn set_blocked(&self, reason: Option<&str>) -> Result<(), StoreError> {
+        let wanted = reason.unwrap_or_default();
+        if state::get_text(&self.conn, state::BLOCKED)?.unwrap_or_default() != wanted {
+            state::set_text(&self.conn, state::BLOCKED, wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Why the hub refuses this device.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn blocked(&self) -> Result<Option<String>, StoreError> {
+        Ok(state::get_text(&self.conn, state::BLOCKED)?.filter(|reason| !reason.is_empty()))
+    }
+
+    /// The largest share of the id space that any table has used, 0 to 1.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn id_space_used(&self) -> Result<f64, StoreError> {
+        let largest: i64 =
+            self.conn.query_row("SELECT COALESCE(MAX(block_first), 0) FROM _sync_table", [], |row| row.get(0))?;
+        Ok(largest as f64 / ID_MAX as f64)
+    }
+
+    /// A short name for the shape of the replicated tables: equal on nodes with equal tables and columns.
+    #[must_use]
+    pub fn schema_name(&self) -> String {
+        self.replica.name()
+    }
+
+    /// Without a link nothing is cut. A device that makes so many rows offline that an id block is nearly
+    /// used up gets its next block nevertheless.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn keep_ids_free(&mut self) -> Result<(), StoreError> {
+        for tracked in self.replica.tables.values().filter(|tracked| tracked.table.rowid_key) {
+            if ids::nearly_used(&self.conn, tracked)? {
+                let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                ids::renew_when_used(&tx, tracked, self.device)?;
+                tx.commit()?;
+            }
         }
         Ok(())
     }

@@ -14,6 +14,9 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params}
 use tt_protocol::ids::DEVICE_MAX;
 use tt_protocol::number::{EdgeId, Millis, Version};
 
+/// The tables of devices and invitations, which lie beside the rows.
+pub(crate) const TABLES: &str = include_str!("devices/tables.sql");
+
 /// A device as the operator's list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
@@ -121,7 +124,7 @@ impl DevicesError {
 /// # Errors
 /// When SQLite refuses.
 pub fn create_tables(conn: &Connection) -> Result<(), DevicesError> {
-    Ok(conn.execute_batch(include_str!("devices/tables.sql"))?)
+    Ok(conn.execute_batch(TABLES)?)
 }
 
 /// All devices by name, the newest of a name first, revoked ones too.

@@ -1,9 +1,18 @@
 //! `tt-hub`: accepts devices, merges their changesets into the canonical database, and feeds them.
 //!
 //! `link` carries frames, `engine` joins sessions to the `store`, `devices` and `ca` decide who may talk.
+//! `daemon` runs all of it; `cli` is the program, which reaches a running daemon through `control`.
 
 pub mod ca;
+pub mod cli;
+mod clock;
+mod config;
+mod control;
+mod daemon;
+mod database;
 pub mod devices;
+mod durable;
 pub mod engine;
+mod folder;
 pub mod link;
 pub mod store;

@@ -14,6 +14,7 @@ mod trash;
 
 pub use merge::MergeError;
 
+use crate::devices;
 use feed::Feed;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 use std::path::Path;
@@ -117,6 +118,7 @@ impl HubStore {
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(TABLES)?;
+        tx.execute_batch(devices::TABLES)?;
         tx.execute_batch(state::TABLES)?;
         state::set(&tx, state::DEVICE, i64::from(EdgeId::HUB.0))?;
         if state::get(&tx, state::EPOCH)?.is_none() {

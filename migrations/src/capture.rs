@@ -6,6 +6,7 @@
 
 pub mod base;
 pub mod collect;
+mod default;
 pub mod ids;
 pub mod install;
 pub mod triggers;

@@ -7,6 +7,7 @@ pub mod autoincrement;
 pub mod capture;
 pub mod connection;
 pub mod digest;
+pub mod durable;
 pub mod policy;
 pub mod quote;
 pub mod replica;

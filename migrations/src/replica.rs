@@ -5,6 +5,7 @@
 
 use crate::quote::ident;
 use crate::shape::{Schema, Table};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -125,6 +126,21 @@ impl Tracked {
 }
 
 impl Replica {
+    /// A short name for the shape of the replicated tables: equal for equal tables, columns and keys,
+    /// whatever their order in the file.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let mut hasher = Sha256::new();
+        for tracked in self.tables.values() {
+            let mut columns: Vec<_> = tracked.table.columns.iter().map(|column| column.name.to_lowercase()).collect();
+            columns.sort();
+            let keys: Vec<_> = tracked.table.key_names().map(str::to_lowercase).collect();
+            let name = tracked.table.name.to_lowercase();
+            hasher.update(format!("{name}\n{}\n{}\n", keys.join("\t"), columns.join("\t")));
+        }
+        data_encoding::HEXLOWER.encode(&hasher.finalize()[..4])
+    }
+
     /// A replicated table, compared as SQLite compares names.
     #[must_use]
     pub fn get(&self, table: &str) -> Option<&Arc<Tracked>> {

@@ -3,7 +3,8 @@
 //! Tables of ours (`_sync_…`), of SQLite, virtual tables with their shadows, and views are left out.
 //! Generated columns are left out of a table's columns: every node computes them by itself.
 
-use crate::tokens;
+mod index;
+
 use rusqlite::{Connection, Result};
 use std::collections::BTreeMap;
 
@@ -27,6 +28,9 @@ pub struct Unique {
     pub index: String,
     /// Column and collation, in order. None where the index holds an expression.
     pub columns: Option<Vec<(String, String)>>,
+    /// What is indexed as SQL of the table's columns, with its collation, in order: a quoted column or an
+    /// expression. Empty where the index's text is not understood.
+    pub terms: Vec<(String, String)>,
     /// The WHERE clause of a partial index.
     pub predicate: Option<String>,
 }
@@ -53,6 +57,10 @@ pub struct Table {
     pub key: Vec<(String, String)>,
     /// The key is SQLite's own row number (`INTEGER PRIMARY KEY`).
     pub rowid_key: bool,
+    /// Names of the generated columns, which no change of ours carries.
+    pub generated: Vec<String>,
+    /// A STRICT table: its columns of type ANY convert nothing.
+    pub strict: bool,
     /// Unique constraints besides the key.
     pub uniques: Vec<Unique>,
     /// Foreign keys to other tables or itself.
@@ -140,13 +148,19 @@ fn table_names(conn: &Connection) -> Result<Vec<String>> {
     conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
-fn read_table(conn: &Connection, name: &str) -> Result<Table> {
-    let sql = "SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_xinfo(?1) WHERE hidden = 0";
+/// One table, or one of ours: the base tables are read the same way.
+pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<Table> {
+    let sql = "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) WHERE hidden IN (0, 2, 3)";
     let mut columns = Vec::new();
+    let mut generated = Vec::new();
     let mut key = Vec::new();
     let mut statement = conn.prepare(sql)?;
     let mut rows = statement.query([name])?;
     while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(5)? > 0 {
+            generated.push(row.get(0)?);
+            continue;
+        }
         let column = Column {
             name: row.get(0)?,
             declared: row.get(1)?,
@@ -163,14 +177,11 @@ fn read_table(conn: &Connection, name: &str) -> Result<Table> {
     let indexes = read_indexes(conn, name)?;
     let (key, rowid_key) = key_of(&columns, key, indexes.key);
     let foreign_keys = read_foreign_keys(conn, name)?;
-    Ok(Table {
-        name: name.to_owned(),
-        columns,
-        key,
-        rowid_key,
-        uniques: indexes.uniques,
-        foreign_keys,
-    })
+    let strict = conn
+        .prepare_cached("SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?1")?
+        .query_row([name], |row| row.get(0))?;
+    let uniques = indexes.uniques;
+    Ok(Table { name: name.to_owned(), columns, key, rowid_key, generated, strict, uniques, foreign_keys })
 }
 
 type Collated = Vec<(String, String)>;
@@ -218,48 +229,15 @@ fn read_indexes(conn: &Connection, table: &str) -> Result<Indexes> {
             found.key = columns;
             continue;
         }
-        let predicate = if partial {
-            Some(predicate_of(conn, &index)?)
-        } else {
-            None
-        };
-        found.uniques.push(Unique {
-            index,
-            columns,
-            predicate,
-        });
+        let (terms, predicate) = index::terms_and_predicate(conn, &index, columns.as_deref(), partial)?;
+        found.uniques.push(Unique { index, columns, terms, predicate });
     }
     Ok(found)
 }
 
 fn index_columns(conn: &Connection, index: &str) -> Result<Option<Collated>> {
-    let sql = "SELECT name, coll FROM pragma_index_xinfo(?1) WHERE \"key\" = 1 ORDER BY seqno";
-    let mut statement = conn.prepare(sql)?;
-    let columns: Vec<(Option<String>, String)> = statement
-        .query_map([index], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_>>()?;
-    Ok(columns
-        .into_iter()
-        .map(|(name, collation)| Some((name?, collation)))
-        .collect())
-}
-
-fn predicate_of(conn: &Connection, index: &str) -> Result<String> {
-    let sql: String = conn.query_row(
-        "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1",
-        [index],
-        |row| row.get(0),
-    )?;
-    let found = tokens::tokenize(&sql)
-        .unwrap_or_default()
-        .into_iter()
-        .rev()
-        .find(|token| token.is_word("WHERE"));
-    Ok(found
-        .and_then(|token| sql.get(token.range.end..))
-        .unwrap_or_default()
-        .trim()
-        .to_owned())
+    let columns = index::columns(conn, index)?;
+    Ok(columns.into_iter().map(|(name, collation)| Some((name?, collation))).collect())
 }
 
 fn read_foreign_keys(conn: &Connection, table: &str) -> Result<Vec<ForeignKey>> {

@@ -91,17 +91,18 @@ pub fn merge_row(rule: &TableRule, columns: &[Column<'_>], edge: Stamp, hub: Opt
 }
 
 fn merge_column(plan: &mut RowPlan, rule: &TableRule, column: &Column<'_>, edge_wins: bool) {
-    if column.hub == column.new {
-        return;
-    }
     if column.hub == column.base {
-        plan.set.push((column.name.to_owned(), column.new.to_owned()));
+        if column.hub != column.new {
+            plan.set.push((column.name.to_owned(), column.new.to_owned()));
+        }
     } else if rule.is_counter(column.name) && add(column).is_some() {
         plan.as_sent = false;
         match add(column).flatten_sum() {
             Some(sum) => plan.set.push((column.name.to_owned(), sum)),
             None => plan.overflow.push(clash(column, false)),
         }
+    } else if column.hub == column.new {
+        // Both wrote the same. (Not so for a counter: twice +5 is +10, whatever the totals look like.)
     } else if rule.is_greatest(column.name) {
         if larger(column.new, column.hub) {
             plan.set.push((column.name.to_owned(), column.new.to_owned()));

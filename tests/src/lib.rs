@@ -1,3 +1,9 @@
-//! What the tests, the demo and the benchmarks share: simulated worlds, and makers of real-looking data.
+//! What the tests, the demo and the benchmarks share: simulated worlds, real processes, bad wireless.
 
+pub mod bench;
+pub mod demo;
+pub mod inspect;
+pub mod node;
+pub mod relay;
 pub mod sim;
+pub mod writer;

@@ -64,7 +64,7 @@ pub(super) fn cut(
 }
 
 /// Writes a changeset into the outbox under the next number.
-pub(super) fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, now: i64) -> Result<()> {
+pub(crate) fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, now: i64) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO _sync_outbox(seq, hash, pieces, rows, cut_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?

@@ -94,13 +94,15 @@ fn under_change(
 }
 
 fn rebase_column(rule: &TableRule, name: &str, base: &mut Value, live: &mut Value, hub: &Value) {
-    if live == base || live == hub {
+    if live == base {
         live.clone_from(hub);
         base.clone_from(hub);
     } else if rule.is_counter(name)
         && let Some(sum) = counter_sum(base.as_ref(), live.as_ref(), hub.as_ref())
     {
         *live = sum;
+        base.clone_from(hub);
+    } else if live == hub {
         base.clone_from(hub);
     } else if rule.is_greatest(name) {
         if larger(hub.as_ref(), live.as_ref()) {

@@ -69,7 +69,8 @@ pub fn collect(conn: &Connection, tracked: &Tracked, now: i64, sink: &mut impl S
     Ok(Collected { noted, largest_fresh })
 }
 
-/// Empties what was collected, and keeps the device's ids in order.
+/// Empties what was collected, and keeps the device's ids in order: also to be called for a table in which
+/// nothing was collected, because a program may have disturbed the counter without writing a row.
 ///
 /// # Errors
 /// When SQLite fails.
@@ -80,9 +81,13 @@ pub fn clear(conn: &Connection, tracked: &Tracked, collected: Collected, device:
     }
     if let Some(largest) = collected.largest_fresh {
         ids::mark_cut(conn, tracked, largest)?;
-        ids::renew_when_used(conn, tracked, device)?;
     }
-    Ok(())
+    if !tracked.table.rowid_key {
+        return Ok(());
+    }
+    ids::keep_minus_one(conn, tracked)?;
+    ids::settle(conn, tracked, device)?;
+    ids::renew_when_used(conn, tracked, device)
 }
 
 fn collect_notes(conn: &Connection, tracked: &Tracked, sink: &mut impl Sink) -> Result<bool> {
@@ -90,12 +95,17 @@ fn collect_notes(conn: &Connection, tracked: &Tracked, sink: &mut impl Sink) -> 
     let mut rows = statement.query([])?;
     let mut noted = false;
     while let Some(row) = rows.next()? {
-        noted = true;
-        if !row.get::<_, bool>(3)? {
-            hand_on(tracked, row, sink)?;
-        }
+        let fresh: bool = row.get(3)?;
+        let reported = !fresh && hand_on(tracked, row, sink)?;
+        noted |= reported || !is_kept(tracked, row)?;
     }
     Ok(noted)
+}
+
+/// The note of a row with the id -1 that has not changed stays where it is.
+fn is_kept(tracked: &Tracked, row: &Row<'_>) -> Result<bool> {
+    let lives = row.get::<_, bool>(0)? && row.get::<_, bool>(2)?;
+    Ok(tracked.table.rowid_key && lives && get(row, 4)? == ValueRef::Integer(-1))
 }
 
 /// `_existed`, `_at`, live row present, row is fresh, then the base, then the live row.
@@ -109,13 +119,19 @@ fn notes_sql(tracked: &Tracked) -> String {
         .iter()
         .map(|name| format!("t.{}", ident(name)))
         .collect();
+    let rowid = tracked.table.rowid_key;
+    // The key's own collation, which need not be the column's.
     let same: Vec<_> = tracked
         .table
-        .key_names()
-        .map(|name| format!("t.{} = b.{}", ident(name), base::key_column(name)))
+        .key
+        .iter()
+        .map(|(name, collation)| {
+            let collate = if rowid { String::new() } else { format!(" COLLATE {}", ident(collation)) };
+            format!("t.{} = b.{}{collate}", ident(name), base::key_column(name))
+        })
         .collect();
     let first = &tracked.table.key[0].0;
-    let fresh = if tracked.table.rowid_key {
+    let fresh = if rowid {
         let key = base::key_column(first);
         format!(
             "EXISTS (SELECT 1 FROM _sync_table WHERE tid = {} AND b.{key} BETWEEN lo AND hi)",
@@ -135,21 +151,19 @@ fn notes_sql(tracked: &Tracked) -> String {
     )
 }
 
-fn hand_on(tracked: &Tracked, row: &Row<'_>, sink: &mut impl Sink) -> Result<()> {
+/// Reports what differs; false when nothing does.
+fn hand_on(tracked: &Tracked, row: &Row<'_>, sink: &mut impl Sink) -> Result<bool> {
     let width = tracked.names.len();
     let (existed, time, lives) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    let base = (4..4 + width)
-        .map(|index| get(row, index))
-        .collect::<Result<Vec<_>>>()?;
-    let live = (4 + width..4 + 2 * width)
-        .map(|index| get(row, index))
-        .collect::<Result<Vec<_>>>()?;
+    let base = (4..4 + width).map(|index| get(row, index)).collect::<Result<Vec<_>>>()?;
+    let live = (4 + width..4 + 2 * width).map(|index| get(row, index)).collect::<Result<Vec<_>>>()?;
     match (existed, lives) {
-        (false, true) => sink.insert(tracked, &live, time),
-        (true, false) => sink.delete(tracked, &base, time),
-        (false, false) => Ok(()),
-        (true, true) => hand_on_both(tracked, &base, &live, time, sink),
+        (false, true) => sink.insert(tracked, &live, time)?,
+        (true, false) => sink.delete(tracked, &base, time)?,
+        (false, false) => return Ok(false),
+        (true, true) => return hand_on_both(tracked, &base, &live, time, sink),
     }
+    Ok(true)
 }
 
 fn hand_on_both(
@@ -158,20 +172,18 @@ fn hand_on_both(
     live: &[ValueRef<'_>],
     time: i64,
     sink: &mut impl Sink,
-) -> Result<()> {
+) -> Result<bool> {
     // The same key in another spelling (a NOCASE key rewritten): other nodes must see the new bytes.
     if base[..tracked.keys()] != live[..tracked.keys()] {
         sink.delete(tracked, base, time)?;
-        return sink.insert(tracked, live, time);
+        sink.insert(tracked, live, time)?;
+        return Ok(true);
     }
-    let changed: Vec<usize> = (tracked.keys()..base.len())
-        .filter(|place| base[*place] != live[*place])
-        .collect();
-    if changed.is_empty() {
-        Ok(())
-    } else {
-        sink.update(tracked, &changed, base, live, time)
+    let changed: Vec<usize> = (tracked.keys()..base.len()).filter(|place| base[*place] != live[*place]).collect();
+    if !changed.is_empty() {
+        sink.update(tracked, &changed, base, live, time)?;
     }
+    Ok(!changed.is_empty())
 }
 
 fn collect_fresh(

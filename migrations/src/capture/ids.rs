@@ -6,14 +6,16 @@
 //! * Everything here runs in the caller's transaction, together with the rows that made it necessary.
 
 use super::base;
+use super::triggers::NOW;
 use crate::quote::ident;
-use crate::replica::Tracked;
-use rusqlite::{Connection, OptionalExtension as _, Result};
-use tt_protocol::ids::IdBlock;
+use crate::replica::{Tracked, list};
+use rusqlite::{Connection, Result};
+use tt_protocol::ids::{ID_MAX, IdBlock};
 use tt_protocol::number::EdgeId;
 
-/// A block is left for a new one when this share of it is used.
-const USED_SHARE_MAX: f64 = 0.75;
+/// A block is left for a new one when this share of it is used: what is left must be enough for the next
+/// large transaction, and ticks are many (2^23).
+const USED_SHARE_MAX: f64 = 0.25;
 
 /// Where a table's ids stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +40,9 @@ pub fn place(conn: &Connection, tracked: &Tracked) -> Result<Place> {
         .prepare_cached(sql)?
         .query_row([tracked.tid], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let counter = conn
-        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")?
-        .query_row([&tracked.table.name], |row| row.get(0))
-        .optional()?
-        .unwrap_or(0);
+        // A program may have put anything there.
+        .prepare_cached("SELECT COALESCE(MAX(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHERE name = ?1")?
+        .query_row([&tracked.table.name], |row| row.get(0))?;
     Ok(Place {
         first,
         lo,
@@ -59,10 +60,11 @@ pub fn settle(conn: &Connection, tracked: &Tracked, device: EdgeId) -> Result<()
     if !tracked.table.rowid_key {
         return Ok(());
     }
+    keep_minus_one(conn, tracked)?;
     let place = place(conn, tracked)?;
     let largest = largest(conn, tracked)?;
     if place.first == 0 {
-        return begin(conn, tracked, device, largest.max(place.counter));
+        return begin(conn, tracked, device, largest.max(given(&place)));
     }
     let inside = place.first - 1 <= place.counter && place.counter < place.hi;
     if inside && largest <= place.counter {
@@ -71,7 +73,25 @@ pub fn settle(conn: &Connection, tracked: &Tracked, device: EdgeId) -> Result<()
     renew(conn, tracked, device, &place, largest)
 }
 
-/// Leaves a block that is nearly used up. To be called by the cut, when no row is fresh.
+/// A row with the id -1 always has a note: in an INSERT trigger -1 stands for "not chosen yet", so that a
+/// REPLACE of it would pass without one.
+///
+/// # Errors
+/// When SQLite fails.
+pub(super) fn keep_minus_one(conn: &Connection, tracked: &Tracked) -> Result<()> {
+    let key = ident(&tracked.table.key[0].0);
+    let sql = format!(
+        "INSERT INTO {}({}, _existed, _at) SELECT {}, 1, 0 FROM {} WHERE {key} = -1 ON CONFLICT DO NOTHING",
+        ident(&base::name(&tracked.table.name)),
+        base::columns(&tracked.table).join(", "),
+        list(&tracked.names),
+        ident(&tracked.table.name),
+    );
+    conn.prepare_cached(&sql)?.execute([])?;
+    Ok(())
+}
+
+/// Leaves a block that is well used. To be called by the cut, when no row is fresh.
 ///
 /// # Errors
 /// When SQLite fails.
@@ -83,6 +103,16 @@ pub fn renew_when_used(conn: &Connection, tracked: &Tracked, device: EdgeId) -> 
         renew(conn, tracked, device, &place, largest)?;
     }
     Ok(())
+}
+
+/// True when a block should be left for a new one, whether or not its rows are cut.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn nearly_used(conn: &Connection, tracked: &Tracked) -> Result<bool> {
+    let place = place(conn, tracked)?;
+    let used = (place.counter - place.first) as f64 / (place.hi - place.first).max(1) as f64;
+    Ok(place.first > 0 && used > USED_SHARE_MAX)
 }
 
 /// Marks all rows of the block that exist now as cut.
@@ -111,24 +141,31 @@ fn begin(conn: &Connection, tracked: &Tracked, device: EdgeId, largest: i64) -> 
 
 fn renew(conn: &Connection, tracked: &Tracked, device: EdgeId, place: &Place, largest: i64) -> Result<()> {
     note_fresh(conn, tracked, place)?;
-    let above = largest.max(place.counter).max(place.hi);
-    write(
-        conn,
-        tracked,
-        IdBlock::above(above, device).map(|block| (block, block.first())),
-    )
+    let above = largest.max(given(place)).max(place.hi);
+    match IdBlock::above(above, device) {
+        Some(block) => write(conn, tracked, Some((block, block.first()))),
+        // Not to be forgotten: ids up to here were handed out.
+        None => {
+            let sql = "UPDATE _sync_table SET lo = hi + 1 WHERE tid = ?1";
+            conn.execute(sql, [tracked.tid]).map(drop)
+        }
+    }
 }
 
-/// Rows that were fresh in a block that is left become ordinary notes: "did not exist".
+/// SQLite's counter as far as it can tell of ids that it chose: those are below 2^53.
+fn given(place: &Place) -> i64 {
+    if place.counter < ID_MAX { place.counter } else { 0 }
+}
+
+/// Rows that were fresh in a block that is left become ordinary notes: "did not exist". Notes of fresh
+/// rows that have gone again say nothing any more.
 fn note_fresh(conn: &Connection, tracked: &Tracked, place: &Place) -> Result<()> {
     let key = ident(&tracked.table.key[0].0);
+    let noted = base::key_column(&tracked.table.key[0].0);
+    let (base, table) = (ident(&base::name(&tracked.table.name)), ident(&tracked.table.name));
+    conn.execute(&format!("DELETE FROM {base} WHERE {noted} BETWEEN ?1 AND ?2"), (place.lo, place.hi))?;
     let sql = format!(
-        "INSERT INTO {}({}, _existed, _at)
-         SELECT {key}, 0, CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER) FROM {}
-         WHERE {key} BETWEEN ?1 AND ?2 ON CONFLICT DO UPDATE SET _existed = 0",
-        ident(&base::name(&tracked.table.name)),
-        base::key_column(&tracked.table.key[0].0),
-        ident(&tracked.table.name),
+        "INSERT INTO {base}({noted}, _existed, _at) SELECT {key}, 0, {NOW} FROM {table} WHERE {key} BETWEEN ?1 AND ?2"
     );
     conn.execute(&sql, (place.lo, place.hi))?;
     Ok(())
@@ -156,11 +193,14 @@ fn write(conn: &Connection, tracked: &Tracked, block: Option<(IdBlock, i64)>) ->
     Ok(())
 }
 
+/// The largest id of a row, or of one that was touched since the last cut.
 fn largest(conn: &Connection, tracked: &Tracked) -> Result<i64> {
-    let key = ident(&tracked.table.key[0].0);
     let sql = format!(
-        "SELECT COALESCE(MAX({key}), 0) FROM {}",
-        ident(&tracked.table.name)
+        "SELECT MAX(COALESCE((SELECT MAX({}) FROM {}), 0), COALESCE((SELECT MAX({}) FROM {}), 0))",
+        ident(&tracked.table.key[0].0),
+        ident(&tracked.table.name),
+        base::key_column(&tracked.table.key[0].0),
+        ident(&base::name(&tracked.table.name)),
     );
     conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))
 }

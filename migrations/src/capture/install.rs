@@ -20,8 +20,13 @@ use tt_protocol::policy::Policy;
 pub struct Installed {
     /// The replicated tables.
     pub replica: Replica,
-    /// Tables whose triggers had gone: rows written meanwhile are unknown until compared with the hub.
+    /// Tables that were not watched as they had to be: a trigger had gone, the key or a column is another,
+    /// or there is a new unique index by which a REPLACE may have removed rows unseen. Rows written
+    /// meanwhile are unknown until compared with the hub.
     pub blind: Vec<String>,
+    /// Tables that appeared after the first installation. The rows that they held are noted as new, so
+    /// that the next cut reports them.
+    pub discovered: Vec<String>,
 }
 
 /// Why capture could not be installed. The caller's transaction must be rolled back.
@@ -46,7 +51,9 @@ pub fn install(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Ins
     let mut keyless = Vec::new();
     let mut tables = BTreeMap::new();
     let mut blind = Vec::new();
+    let mut discovered = Vec::new();
     let found = existing_triggers(conn)?;
+    let first: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM _sync_table)", [], |row| row.get(0))?;
     let mut wanted = HashMap::new();
     for table in schema
         .tables
@@ -58,9 +65,14 @@ pub fn install(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Ins
             continue;
         }
         let (tid, known) = number_of(conn, &table.name)?;
-        base::ensure(conn, table)?;
-        if install_triggers(conn, table, tid, &found, &mut wanted)? && known {
+        let changed = base::ensure(conn, table)?;
+        let unwatched = install_triggers(conn, table, tid, &found, &mut wanted)?;
+        if known && (changed || unwatched) {
             blind.push(table.name.clone());
+        }
+        if !known && !first {
+            base::note_all_as_new(conn, table)?;
+            discovered.push(table.name.clone());
         }
         let tracked = Tracked::new(table.clone(), tid);
         ids::settle(conn, &tracked, device)?;
@@ -77,6 +89,7 @@ pub fn install(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Ins
             keyless,
         },
         blind,
+        discovered,
     })
 }
 
@@ -108,29 +121,29 @@ fn upgrade_keys(conn: &Connection, policy: &Policy) -> Result<(), InstallError> 
     Ok(())
 }
 
+/// Names in lower case: SQLite takes names that differ only in ASCII case for one.
 fn existing_triggers(conn: &Connection) -> rusqlite::Result<HashMap<String, String>> {
     let sql =
         "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE '\\_sync\\_%' ESCAPE '\\'";
     conn.prepare(sql)?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([], |row| Ok((row.get::<_, String>(0)?.to_ascii_lowercase(), row.get(1)?)))?
         .collect()
 }
 
 /// The table's number, and whether it was known before.
 fn number_of(conn: &Connection, table: &str) -> rusqlite::Result<(i64, bool)> {
-    let found = conn
-        .query_row("SELECT tid FROM _sync_table WHERE name = ?1", [table], |row| {
-            row.get(0)
-        })
-        .optional()?;
+    let sql = "SELECT tid FROM _sync_table WHERE name = ?1 COLLATE NOCASE";
+    let found = conn.query_row(sql, [table], |row| row.get(0)).optional()?;
     if let Some(tid) = found {
+        conn.execute("UPDATE _sync_table SET name = ?2 WHERE tid = ?1 AND name <> ?2", (tid, table))?;
         return Ok((tid, true));
     }
     conn.execute("INSERT INTO _sync_table(name) VALUES (?1)", [table])?;
     Ok((conn.last_insert_rowid(), false))
 }
 
-/// Creates what is missing or different. True when a trigger was missing altogether.
+/// Creates what is missing or different. True when a trigger was missing altogether, or when the unique
+/// indexes are others: then something may have happened that no trigger saw.
 fn install_triggers(
     conn: &Connection,
     table: &Table,
@@ -138,23 +151,28 @@ fn install_triggers(
     found: &HashMap<String, String>,
     wanted: &mut HashMap<String, String>,
 ) -> rusqlite::Result<bool> {
-    let mut missing = false;
+    let mut unwatched = false;
     for trigger in triggers::of(table, tid) {
-        match found.get(&trigger.name) {
+        let name = trigger.name.to_ascii_lowercase();
+        match found.get(&name) {
             Some(sql) if *sql == trigger.sql => {}
-            Some(_) => conn.execute_batch(&format!(
-                "DROP TRIGGER {}; {};",
-                ident(&trigger.name),
-                trigger.sql
-            ))?,
+            Some(sql) => {
+                unwatched |= trigger.guards_uniques && !watched(sql).eq_ignore_ascii_case(watched(&trigger.sql));
+                conn.execute_batch(&format!("DROP TRIGGER {}; {};", ident(&trigger.name), trigger.sql))?;
+            }
             None => {
-                missing = true;
+                unwatched = true;
                 conn.execute_batch(&trigger.sql)?;
             }
         }
-        wanted.insert(trigger.name, trigger.sql);
+        wanted.insert(name, trigger.sql);
     }
-    Ok(missing)
+    Ok(unwatched)
+}
+
+/// The part of a trigger before its body: when it looks at all.
+fn watched(sql: &str) -> &str {
+    sql.split_once(" BEGIN ").map_or(sql, |(head, _)| head)
 }
 
 /// Triggers of ours that belong to no replicated table: it was renamed, or the policy changed.

@@ -38,10 +38,11 @@ impl Dice {
     }
 }
 
-/// The seeds of a run: `SEED=n` replays one, otherwise `count` of them from 1.
+/// The seeds of a run: `SEED=n` replays one, `SEEDS=n` tries that many, otherwise `count` of them from 1.
 pub(crate) fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("SEED").ok().and_then(|text| text.parse().ok()) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("SEED") {
         Some(seed) => vec![seed],
-        None => (1..=count).collect(),
+        None => (1..=number("SEEDS").unwrap_or(count)).collect(),
     }
 }

@@ -1,6 +1,7 @@
 //! The main property: whatever a program does, a cut reports exactly what differs from the last cut.
 //!
-//! `SEED=n cargo test -p tt-migrations --test capture random` replays one seed on every schema.
+//! `SEED=n cargo test -p tt-migrations --test capture random` replays one seed on every schema, `SEEDS=n`
+//! tries more of them.
 
 use crate::dice::{Dice, seeds};
 use crate::program::Program;
@@ -9,11 +10,11 @@ use crate::station::Station;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tt_protocol::value::Value;
 
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 12;
 const STEPS: usize = 250;
 
-/// Seeds that once found a fault.
-const REGRESSIONS: &[u64] = &[];
+/// Seeds that once found a fault: a unique index over a generated column.
+const REGRESSIONS: &[u64] = &[50, 101];
 
 #[test]
 fn random_programs_are_captured_exactly() {

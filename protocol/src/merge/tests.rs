@@ -51,6 +51,12 @@ fn counters_add() {
 }
 
 #[test]
+fn two_devices_that_count_the_same_amount_both_count() {
+    let plan = merge("count", Value::Integer(10), Value::Integer(15), Value::Integer(15), 1);
+    assert_eq!(set(&plan), Some(Value::Integer(20)));
+}
+
+#[test]
 fn a_null_counter_counts_as_zero_once_somebody_sets_a_number() {
     let plan = merge("count", Value::Null, Value::Integer(5), Value::Integer(3), 1);
     assert_eq!(set(&plan), Some(Value::Integer(8)));

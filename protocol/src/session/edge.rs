@@ -143,6 +143,17 @@ impl EdgeSession {
         self.advance();
     }
 
+    /// Somebody wants to know that all is in step *now*: cuts, and asks the hub without waiting for news.
+    pub fn handle_ask(&mut self) {
+        self.dirty = true;
+        self.answered = false;
+        if self.up && self.pulled && self.feed.is_none() && !self.applying {
+            let pull = Pull { cursor: self.cursor, wait: false };
+            self.outputs.push_back(Output::Send(EdgeFrame::Pull(pull)));
+        }
+        self.advance();
+    }
+
     /// A frame came from the hub at `now`.
     pub fn handle_frame(&mut self, now: Millis, frame: HubFrame) {
         match frame {

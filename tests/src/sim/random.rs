@@ -34,8 +34,8 @@ impl Random {
     ///
     /// # Panics
     /// When there are none.
-    pub fn pick<'i, T>(&mut self, items: &'i [T]) -> &'i T {
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
         let place = usize::try_from(self.below(items.len() as u64)).expect("a place in memory");
-        items.get(place).expect("below the length")
+        *items.get(place).expect("below the length")
     }
 }

@@ -1,34 +1,40 @@
 //! One world: a hub, edges, links between them. Every step is one thing that happens.
 //!
-//! Frames travel as bytes, so encoding is exercised as well. A crash drops all that is not in a file:
-//! sessions, frames under way, connections.
+//! A crash drops all that is not in a file: sessions, frames under way, connections. Programs and readers
+//! have connections of their own, which live on.
 
+use super::clock::NodeClock;
 use super::random::Random;
+use super::schemas::{BATCHES, Shape};
+use super::wire::Link;
 use rusqlite::Connection;
-use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tt_edge::engine::{Engine as EdgeEngine, Step};
 use tt_edge::store::EdgeStore;
 use tt_hub::engine::{Action, Engine as HubEngine, LinkId};
 use tt_hub::store::{FeedReader, HubStore, snapshot};
-use tt_protocol::frame::{EdgeFrame, HubFrame, from_bytes, to_bytes};
+use tt_protocol::frame::HubFrame;
 use tt_protocol::number::{EdgeId, Millis, Version};
 use tt_protocol::policy::Policy;
 use tt_protocol::session::WholeFeed;
 
-/// A link between an edge and the hub, with frames under way.
-struct Link {
-    id: LinkId,
-    up: VecDeque<Vec<u8>>,
-    down: VecDeque<Vec<u8>>,
+/// A file with the connections of its programs.
+struct Node {
+    path: PathBuf,
+    program: Connection,
+    reader: Connection,
+    clock: NodeClock,
 }
 
 /// One device.
 pub struct EdgeNode {
-    path: PathBuf,
+    node: Node,
     engine: Option<EdgeEngine>,
     link: Option<Link>,
+    /// Left behind when the device linked again.
+    ghost: Option<Link>,
     /// The device's clock minus true time.
     pub clock_ms: i64,
     /// Why the hub refused it.
@@ -38,9 +44,11 @@ pub struct EdgeNode {
 /// The whole world.
 pub struct World {
     dir: TempDir,
+    shape: Shape,
     policy: Policy,
+    hub_node: Node,
     hub: Option<HubEngine>,
-    reader: Option<FeedReader>,
+    feeder: Option<FeedReader>,
     /// The devices; device number is place + 1.
     pub edges: Vec<EdgeNode>,
     next_link: LinkId,
@@ -54,66 +62,67 @@ impl World {
     /// # Panics
     /// When the schema does not load: a mistake of the test.
     #[must_use]
-    pub fn new(schema: &str, policy: Policy, edges: u16) -> Self {
+    pub fn new(shape: &Shape, policy: Policy, edges: u16) -> Self {
         let dir = tempfile::tempdir_in(memory_folder()).expect("a temporary folder");
         let path = dir.path().join("hub.db");
-        let program = Connection::open(&path).expect("a new file");
-        program.execute_batch(schema).expect("the schema loads");
-        drop(program);
+        let first = Connection::open(&path).expect("a new file");
+        first.pragma_update(None, "synchronous", "OFF").expect("a setting");
+        first.execute_batch(&format!("BEGIN; {} {BATCHES} COMMIT;", shape.sql)).expect("the schema loads");
+        drop(first);
         let mut world = Self {
+            hub_node: Node::new(path),
             dir,
+            shape: *shape,
             policy,
             hub: None,
-            reader: None,
+            feeder: None,
             edges: Vec::new(),
             next_link: 1,
             now: 1_800_000_000_000,
             feeds: Vec::new(),
         };
+        world.pass(0);
         world.start_hub();
         world.step_hub();
+        let copy = world.dir.path().join("snapshot.db");
+        snapshot::write(&world.hub_node.path, &copy).expect("a snapshot");
         for number in 1..=edges {
-            world.enrol(number);
+            world.enrol(number, &copy);
         }
         world
     }
 
-    fn enrol(&mut self, number: u16) {
+    fn enrol(&mut self, number: u16, snapshot: &Path) {
         let path = self.dir.path().join(format!("edge{number}.db"));
-        snapshot::write(&self.hub_path(), &path).expect("a snapshot");
+        std::fs::copy(snapshot, &path).expect("a copy");
         let store = EdgeStore::adopt(&path, self.policy.clone(), EdgeId(number)).expect("a new edge");
+        let node = Node::new(path);
+        node.clock.rule(store.connection());
         let engine = Some(EdgeEngine::new(store));
-        self.edges.push(EdgeNode {
-            path,
-            engine,
-            link: None,
-            clock_ms: 0,
-            refused: None,
-        });
+        self.edges.push(EdgeNode { node, engine, link: None, ghost: None, clock_ms: 0, refused: None });
+        self.pass(0);
     }
 
-    /// The canonical file.
+    /// The schema.
     #[must_use]
-    pub fn hub_path(&self) -> PathBuf {
-        self.dir.path().join("hub.db")
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
     }
 
-    /// A device's file.
-    #[must_use]
-    pub fn edge_path(&self, edge: usize) -> PathBuf {
-        self.edges[edge].path.clone()
+    fn node(&self, node: usize) -> &Node {
+        node.checked_sub(1).map_or(&self.hub_node, |edge| &self.edges[edge].node)
     }
 
-    /// A program's connection to the hub's file.
+    /// The connection of a program on a node: 0 is the hub, others are edges.
     #[must_use]
-    pub fn hub_program(&self) -> Connection {
-        program(&self.hub_path())
+    pub fn program(&self, node: usize) -> &Connection {
+        &self.node(node).program
     }
 
-    /// A program's connection to a device's file.
+    /// A second connection of a node, for looking on. None where there is no such node.
     #[must_use]
-    pub fn edge_program(&self, edge: usize) -> Connection {
-        program(&self.edges[edge].path)
+    pub fn reader(&self, node: usize) -> Option<&Connection> {
+        (node <= self.edges.len()).then(|| &self.node(node).reader)
     }
 
     /// The hub's store, which must be running.
@@ -135,14 +144,18 @@ impl World {
     }
 
     /// Time passes.
-    pub const fn pass(&mut self, milliseconds: i64) {
+    pub fn pass(&mut self, milliseconds: i64) {
         self.now += milliseconds;
+        self.hub_node.clock.set(self.now);
+        for edge in &self.edges {
+            edge.node.clock.set(self.now + edge.clock_ms);
+        }
     }
 
     /// The hub's daemon dies; files stay.
     pub fn crash_hub(&mut self) {
         self.hub = None;
-        self.reader = None;
+        self.feeder = None;
         self.feeds.clear();
         for edge in 0..self.edges.len() {
             self.unlink(edge);
@@ -155,10 +168,10 @@ impl World {
     /// When the file cannot be opened.
     pub fn start_hub(&mut self) {
         if self.hub.is_none() {
-            let store =
-                HubStore::open(&self.hub_path(), self.policy.clone()).expect("the hub opens its file");
+            let mut store = HubStore::open(&self.hub_node.path, self.policy.clone()).expect("the hub opens its file");
+            self.hub_node.clock.rule(store.connection());
             self.hub = Some(HubEngine::new(store));
-            self.reader = Some(FeedReader::open(&self.hub_path()).expect("the hub opens its file twice"));
+            self.feeder = Some(FeedReader::open(&self.hub_node.path).expect("the hub opens its file twice"));
         }
     }
 
@@ -173,42 +186,47 @@ impl World {
     /// # Panics
     /// When the file cannot be opened.
     pub fn start_edge(&mut self, edge: usize) {
-        let node = &mut self.edges[edge];
-        if node.engine.is_none() {
-            let store = EdgeStore::open(&node.path, self.policy.clone()).expect("the edge opens its file");
-            node.engine = Some(EdgeEngine::new(store));
+        let device = &mut self.edges[edge];
+        if device.engine.is_none() {
+            let store = EdgeStore::open(&device.node.path, self.policy.clone()).expect("the edge opens its file");
+            device.node.clock.rule(store.connection());
+            device.engine = Some(EdgeEngine::new(store));
         }
     }
 
     /// The wireless comes: the device links, if both daemons run.
+    ///
+    /// # Panics
+    /// When the store fails.
     pub fn link(&mut self, edge: usize) {
         self.unlink(edge);
-        let now = Millis(self.now + self.edges[edge].clock_ms);
-        let (Some(hub), Some(engine)) = (&mut self.hub, &mut self.edges[edge].engine) else {
-            return;
-        };
+        self.link_again(edge);
+    }
+
+    /// The device links although it has a link: the old one is left behind with what is under way.
+    ///
+    /// # Panics
+    /// When the store fails.
+    pub fn link_again(&mut self, edge: usize) {
+        let device = &mut self.edges[edge];
+        let now = Millis(self.now + device.clock_ms);
+        let (Some(_), Some(engine)) = (&self.hub, &mut device.engine) else { return };
         let id = self.next_link;
         self.next_link += 1;
         engine.begin(now, true).expect("the store answers");
-        let number = EdgeId(u16::try_from(edge + 1).expect("few edges"));
-        assert!(hub.link_up(id, number).is_empty(), "the old link was cut before");
-        self.edges[edge].link = Some(Link {
-            id,
-            up: VecDeque::new(),
-            down: VecDeque::new(),
-        });
+        device.ghost = device.link.replace(Link::new(id));
     }
 
     /// The wireless goes: frames under way are lost.
     pub fn unlink(&mut self, edge: usize) {
-        let node = &mut self.edges[edge];
-        if let Some(engine) = &mut node.engine {
+        let device = &mut self.edges[edge];
+        if let Some(engine) = &mut device.engine {
             engine.end();
         }
-        if let Some(link) = node.link.take()
-            && let Some(hub) = &mut self.hub
-        {
-            hub.link_down(link.id);
+        for link in device.link.take().into_iter().chain(device.ghost.take()) {
+            if let Some(hub) = &mut self.hub {
+                hub.link_down(link.id);
+            }
         }
     }
 
@@ -218,66 +236,60 @@ impl World {
         self.edges[edge].link.is_some()
     }
 
-    /// A device's daemon does one thing: notices writes, takes one frame in, sends one frame out.
+    /// A device's daemon does one thing: notices writes, takes one frame in, performs one output.
     ///
     /// # Panics
     /// When its store fails, which nothing in a simulated world should make it do.
     pub fn step_edge(&mut self, edge: usize) -> bool {
-        let now = Millis(self.now + self.edges[edge].clock_ms);
-        let node = &mut self.edges[edge];
-        let Some(engine) = &mut node.engine else {
-            return false;
-        };
+        let device = &mut self.edges[edge];
+        let now = Millis(self.now + device.clock_ms);
+        let Some(engine) = &mut device.engine else { return false };
         if engine.store_mut().written_by_others().expect("the store answers") {
             engine.dirty();
         }
         let mut moved = false;
-        if let Some(bytes) = node.link.as_mut().and_then(|link| link.down.pop_front()) {
-            engine.frame(now, from_bytes::<HubFrame>(&bytes).expect("a frame of ours"));
+        if let Some(frame) = device.link.as_mut().and_then(Link::take_down) {
+            engine.frame(now, frame);
             moved = true;
         }
-        match engine.step(now).expect("the store answers") {
-            Step::Frame(frame) => {
-                if let Some(link) = &mut node.link {
-                    link.up.push_back(to_bytes(&frame));
+        match engine.perform_one(now).expect("the store answers") {
+            None => return true,
+            Some(Step::Frame(frame)) => {
+                if let Some(link) = &mut device.link {
+                    link.send_up(&frame);
                 }
                 moved = true;
             }
-            Step::Refused(reason) => {
-                node.refused = Some(reason);
+            Some(Step::Refused(reason)) => {
+                device.refused = Some(reason);
                 self.unlink(edge);
             }
-            Step::Idle => {}
+            Some(Step::Idle) => {}
         }
         moved
     }
 
     /// Delivers one frame of a device to the hub, if there is one.
-    ///
-    /// # Panics
-    /// When the frame cannot be read: it is ours.
-    pub fn deliver_up(&mut self, edge: usize) -> bool {
-        let Some(link) = &mut self.edges[edge].link else {
-            return false;
-        };
-        let (Some(hub), Some(bytes)) = (&mut self.hub, link.up.pop_front()) else {
-            return false;
-        };
-        hub.frame(
-            link.id,
-            Millis(self.now),
-            from_bytes::<EdgeFrame>(&bytes).expect("a frame of ours"),
-        );
+    pub fn deliver_up(&mut self, edge: usize, from_ghost: bool) -> bool {
+        let now = Millis(self.now);
+        let device = &mut self.edges[edge];
+        let link = if from_ghost { &mut device.ghost } else { &mut device.link };
+        let (Some(hub), Some(link)) = (&mut self.hub, link) else { return false };
+        let Some(frame) = link.take_up() else { return false };
+        let id = link.id;
+        if !link.known && !from_ghost {
+            link.known = true;
+            let number = EdgeId(u16::try_from(edge + 1).expect("few edges"));
+            hub.link_up(id, number);
+        }
+        hub.frame(id, now, frame);
         true
     }
 
-    /// Sends the frame that was delivered last a second time, as a link that repeats would.
+    /// The next frame of a device comes to the hub twice.
     pub fn repeat_up(&mut self, edge: usize) {
-        if let Some(link) = &mut self.edges[edge].link
-            && let Some(bytes) = link.up.front().cloned()
-            && matches!(from_bytes(&bytes), Ok(EdgeFrame::Piece(piece)) if piece.count == 1)
-        {
-            link.up.push_front(bytes);
+        if let Some(link) = &mut self.edges[edge].link {
+            link.repeat();
         }
     }
 
@@ -289,27 +301,18 @@ impl World {
         let Some(hub) = &mut self.hub else { return false };
         let mut moved = false;
         for (link, edge, cursor) in std::mem::take(&mut self.feeds) {
-            let reader = self.reader.as_ref().expect("the hub runs");
-            let feed = reader
-                .feed(hub.store().replica(), edge, cursor)
-                .expect("the store answers");
-            hub.feed_made(
-                link,
-                WholeFeed {
-                    from: feed.from,
-                    to: feed.to,
-                    merged: feed.merged,
-                    pieces: feed.pieces,
-                },
-            );
+            let feeder = self.feeder.as_ref().expect("the hub runs");
+            let feed = feeder.feed(hub.store().replica(), edge, cursor).expect("the store answers");
+            let (from, to, merged, pieces) = (feed.from, feed.to, feed.merged, feed.pieces);
+            hub.feed_made(link, WholeFeed { from, to, merged, pieces });
             moved = true;
         }
         hub.dirty();
         for action in hub.step(Millis(self.now)).expect("the store answers") {
             moved = true;
             match action {
-                Action::Send(link, frame) => send_down(&mut self.edges, link, &frame),
-                Action::Close(link, _) => close(&mut self.edges, link),
+                Action::Send(link, frame) => self.send_down(link, &frame),
+                Action::Close(link, _) => self.close(link),
                 Action::MakeFeed(link, edge, cursor) => self.feeds.push((link, edge, cursor)),
                 Action::Report(..) => {}
             }
@@ -317,10 +320,38 @@ impl World {
         moved
     }
 
+    /// The hub commits what is due and dies before a word of it leaves.
+    ///
+    /// # Panics
+    /// When its store fails.
+    pub fn commit_and_crash_hub(&mut self) {
+        if let Some(hub) = &mut self.hub {
+            hub.step(Millis(self.now)).expect("the store answers");
+        }
+        self.crash_hub();
+    }
+
+    fn links(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.edges.iter_mut().flat_map(|edge| edge.link.iter_mut().chain(edge.ghost.iter_mut()))
+    }
+
+    fn send_down(&mut self, id: LinkId, frame: &HubFrame) {
+        if let Some(link) = self.links().find(|link| link.id == id) {
+            link.send_down(frame);
+        }
+    }
+
+    /// Frames that are under way to the edge still arrive: the refusal among them.
+    fn close(&mut self, id: LinkId) {
+        if let Some(link) = self.links().find(|link| link.id == id) {
+            link.up.clear();
+        }
+    }
+
     /// Everything runs and is linked until nothing moves any more.
     ///
     /// # Panics
-    /// When that takes longer than any real world could.
+    /// When that takes longer than any real world could, or the hub refuses a device.
     pub fn settle(&mut self) {
         self.start_hub();
         for edge in 0..self.edges.len() {
@@ -329,18 +360,14 @@ impl World {
                 self.link(edge);
             }
         }
-        for _ in 0..100_000 {
+        for _ in 0..5_000 {
             let mut moved = self.step_hub();
             for edge in 0..self.edges.len() {
                 moved |= self.step_edge(edge);
-                moved |= self.deliver_up(edge);
+                moved |= self.deliver_up(edge, false);
+                assert_eq!(self.edges[edge].refused, None, "edge {edge} was refused");
             }
-            if !moved
-                && self
-                    .edges
-                    .iter()
-                    .all(|edge| edge.engine.as_ref().is_some_and(EdgeEngine::in_step))
-            {
+            if !moved && self.edges.iter().all(|edge| edge.engine.as_ref().is_some_and(EdgeEngine::in_step)) {
                 return;
             }
         }
@@ -353,12 +380,11 @@ impl World {
     /// When a file cannot be read.
     #[must_use]
     pub fn digests(&self) -> Vec<BTreeMap<String, tt_protocol::digest::TableDigest>> {
-        let read = |path: PathBuf, replica: &tt_migrations::replica::Replica| {
-            tt_migrations::digest::tables(&Connection::open(path).expect("opens"), replica).expect("reads")
+        let read = |node: usize, replica: &tt_migrations::replica::Replica| {
+            tt_migrations::digest::tables(self.program(node), replica).expect("reads")
         };
-        let hub = read(self.hub_path(), self.hub_store().replica());
-        let edges =
-            (0..self.edges.len()).map(|edge| read(self.edge_path(edge), self.edge_store(edge).replica()));
+        let hub = read(0, self.hub_store().replica());
+        let edges = (0..self.edges.len()).map(|edge| read(edge + 1, self.edge_store(edge).replica()));
         std::iter::once(hub).chain(edges).collect()
     }
 
@@ -368,65 +394,42 @@ impl World {
         self.pass(i64::try_from(random.below(2_000)).expect("small"));
         match random.below(40) {
             0 => self.unlink(edge),
-            1..=3 => {
-                if !self.is_linked(edge) {
-                    self.link(edge);
-                }
-            }
+            1..=3 if !self.is_linked(edge) => self.link(edge),
+            1 => self.link_again(edge),
             4 => self.crash_edge(edge),
             5 | 6 => self.start_edge(edge),
-            7 if random.once_in(3) => self.crash_hub(),
+            7 if random.once_in(6) => self.commit_and_crash_hub(),
+            7 if random.once_in(5) => self.crash_hub(),
             8 | 9 => self.start_hub(),
             10 => self.repeat_up(edge),
-            11..=18 => {
-                self.step_hub();
-            }
-            19..=28 => {
-                self.step_edge(edge);
-            }
-            _ => {
-                self.deliver_up(edge);
-            }
+            11..=18 => drop(self.step_hub()),
+            19..=28 => drop(self.step_edge(edge)),
+            29 => drop(self.deliver_up(edge, true)),
+            _ => drop(self.deliver_up(edge, false)),
         }
     }
 }
 
-fn send_down(edges: &mut [EdgeNode], id: LinkId, frame: &HubFrame) {
-    if let Some(link) = edges
-        .iter_mut()
-        .filter_map(|edge| edge.link.as_mut())
-        .find(|link| link.id == id)
-    {
-        link.down.push_back(to_bytes(frame));
+impl Node {
+    fn new(path: PathBuf) -> Self {
+        let clock = NodeClock::default();
+        let (program, reader) = (open(&path), open(&path));
+        clock.rule(&program);
+        Self { path, program, reader, clock }
     }
 }
 
-fn close(edges: &mut [EdgeNode], id: LinkId) {
-    for edge in edges {
-        if edge.link.as_ref().is_some_and(|link| link.id == id) {
-            // Frames that are under way still arrive: the refusal among them.
-            if let Some(link) = &mut edge.link {
-                link.up.clear();
-            }
-        }
-    }
-}
-
-fn program(path: &std::path::Path) -> Connection {
+fn open(path: &Path) -> Connection {
     let conn = Connection::open(path).expect("the file opens");
-    conn.busy_timeout(std::time::Duration::from_secs(5))
-        .expect("a setting");
+    conn.busy_timeout(std::time::Duration::from_secs(5)).expect("a setting");
     conn.pragma_update(None, "foreign_keys", true).expect("a setting");
     conn.pragma_update(None, "synchronous", "OFF").expect("a setting");
+    conn.set_prepared_statement_cache_capacity(64);
     conn
 }
 
 /// A folder in memory where there is one: a thousand worlds should wait for the processor, not a disk.
 fn memory_folder() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() {
-        memory
-    } else {
-        std::env::temp_dir()
-    }
+    if memory.is_dir() { memory } else { std::env::temp_dir() }
 }

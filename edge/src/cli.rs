@@ -1,0 +1,95 @@
+//! The command line. Only this module knows the terminal: it prints results on stdout, one error with
+//! its hint on stderr, and maps what happened to an exit code.
+//!
+//! Exit codes: 0 fine, 1 failed or unhealthy, 2 bad usage.
+
+mod ask;
+mod count;
+mod join;
+mod run;
+mod status;
+mod sync;
+
+use crate::place::Place;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Replicates a device's SQLite file with the hub. Programs go on using the file as they always did.
+#[derive(Debug, Parser)]
+#[command(name = "tt-edge", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+struct Global {
+    /// The daemon's folder on this device.
+    #[arg(long, global = true, value_name = "DIR", env = "TT_EDGE_DATA", default_value = "/var/lib/tablettracker/edge")]
+    data: PathBuf,
+    /// Print JSON for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Enrol this device with a token from the hub, and fetch the rows.
+    Join(join::JoinArgs),
+    /// The daemon: hands in what programs write, and brings what others wrote.
+    Run(run::RunArgs),
+    /// One round: send all, fetch all. Exit 0 when nothing is unsent or unread.
+    Sync(sync::SyncArgs),
+    /// How this device is doing.
+    Status,
+    /// Record a count from a shell or a scanner.
+    Count(count::CountArgs),
+}
+
+/// What a command comes to: the exit code.
+type Outcome = anyhow::Result<ExitCode>;
+
+/// Parses the line, runs the command, prints one error.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            // Nothing is left to be said when the terminal itself is gone.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let place = Place::new(&cli.global.data);
+    let json = cli.global.json;
+    let outcome = match cli.command {
+        Command::Join(args) => join::join(&place, args, json),
+        Command::Run(args) => run::daemon(&place, args),
+        Command::Sync(args) => sync::sync(&place, args, json),
+        Command::Status => status::status(&place, json),
+        Command::Count(args) => count::count(&place, &args, json),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("tt-edge: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// A runtime on this thread: a device has better things to do than to keep threads for us.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Addresses to try: the one given now first, then those that the hub named.
+fn addresses(given: Option<&String>, known: &[String]) -> anyhow::Result<Vec<String>> {
+    if let Some(address) = given {
+        tt_protocol::link::check_address(address)?;
+    }
+    let mut all: Vec<String> = given.cloned().into_iter().collect();
+    all.extend(known.iter().filter(|address| Some(*address) != given).cloned());
+    Ok(all)
+}

@@ -1,0 +1,92 @@
+//! `tt-edge join TOKEN`: key, certificate, snapshot, capture. Interrupted anywhere, the same command
+//! with the same token goes on.
+
+use super::{Outcome, runtime};
+use crate::identity::{DeviceKey, Identity};
+use crate::join::{self, Joined};
+use crate::link;
+use crate::place::{Place, lock};
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tt_protocol::token::Token;
+
+/// For the enrolment; the snapshot has no deadline, only signs of life.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Args)]
+pub(super) struct JoinArgs {
+    /// The token that `tt-hub invite` printed.
+    token: String,
+    /// The database file that programs use; an existing one is kept, and its rows are offered to the hub.
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// One more address of the hub, HOST:PORT; tried first.
+    #[arg(long, value_name = "ADDR")]
+    hub: Option<String>,
+}
+
+pub(super) fn join(place: &Place, args: JoinArgs, json: bool) -> Outcome {
+    let mut token = Token::decode(args.token.trim())?;
+    if let Some(address) = args.hub {
+        tt_protocol::link::check_address(&address)?;
+        token.addresses.insert(0, address);
+    }
+    if let Ok(db) = place.db()
+        && join::is_joined(&db)
+    {
+        bail!(
+            "{} already belongs to a hub; to join another one, give this device another folder with --data",
+            db.display()
+        );
+    }
+    let db = std::path::absolute(args.db.unwrap_or_else(|| place.default_db()))?;
+    let folder = db.parent().context("--db must name a file")?;
+    if !folder.is_dir() && db != std::path::absolute(place.default_db())? {
+        bail!("the folder {} is not there: check --db", folder.display());
+    }
+    place.create()?;
+    let _lock = lock(&db)?;
+    let joined = runtime()?.block_on(enrol_and_fetch(place, &token, &db))?;
+    place.remember_db(&db)?;
+    let identity = Identity::load(place.dir())?;
+    report(&identity, &db, &joined, json);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn enrol_and_fetch(place: &Place, token: &Token, db: &std::path::Path) -> anyhow::Result<Joined> {
+    join::check_existing(db)?;
+    let key = DeviceKey::for_joining(place.dir())?;
+    let enrolled = link::join(token, &key, DEADLINE).await?;
+    let mut identity = Identity::adopt(place.dir(), &enrolled.enrolled, &enrolled.ca)?;
+    identity.add_address(place.dir(), &enrolled.address)?;
+    let link = link::connect(&identity, &identity.addresses, DEADLINE).await?;
+    let packed = place.dir().join("snapshot.db.gz");
+    let fetched = link::fetch_snapshot(&link.connection, &packed, |_| {}).await;
+    link.close("the snapshot is here").await;
+    fetched?;
+    let joined = join::install(&packed, db, identity.device)?;
+    std::fs::remove_file(&packed).with_context(|| format!("cannot remove {}", packed.display()))?;
+    Ok(joined)
+}
+
+fn report(identity: &Identity, db: &std::path::Path, joined: &Joined, json: bool) {
+    let (name, device) = (&identity.name, identity.device);
+    for table in &joined.keyless {
+        eprintln!("tt-edge: table \"{table}\" has no primary key and is NOT replicated: give it one");
+    }
+    if json {
+        let value = json!({ "name": name, "device": device.0, "role": identity.role, "db": db,
+                            "version": joined.version.0, "rows": joined.rows, "offered": joined.offered });
+        println!("{value}");
+        return;
+    }
+    println!("Joined as {name}, device {device}: {} rows at version {} in {}.", joined.rows, joined.version, db.display());
+    if joined.offered > 0 {
+        println!("{} rows of the existing file differ from the hub's and will be handed in.", joined.offered);
+    }
+    println!("Next: tt-edge run (with the same --data)");
+}

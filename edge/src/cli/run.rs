@@ -1,0 +1,40 @@
+//! `tt-edge run`.
+
+use super::{Outcome, addresses, runtime};
+use crate::identity::Identity;
+use crate::place::Place;
+use clap::Args;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// One more address of the hub, HOST:PORT; remembered.
+    #[arg(long, value_name = "ADDR")]
+    hub: Option<String>,
+    /// Log JSON lines for a collector.
+    #[arg(long)]
+    log_json: bool,
+}
+
+pub(super) fn daemon(place: &Place, args: RunArgs) -> Outcome {
+    place.db()?;
+    let mut identity = Identity::load(place.dir())?;
+    let all = addresses(args.hub.as_ref(), &identity.addresses)?;
+    if let Some(address) = &args.hub {
+        identity.add_address(place.dir(), address)?;
+    }
+    log(args.log_json);
+    runtime()?.block_on(crate::daemon::run(place, identity, all))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_env("TT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        builder.json().init();
+    } else {
+        builder.with_target(false).init();
+    }
+}

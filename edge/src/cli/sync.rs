@@ -1,0 +1,71 @@
+//! `tt-edge sync`: one round, by the running daemon or by this process.
+
+use super::{Outcome, addresses, ask, runtime};
+use crate::daemon::control::{self, Reply, Request};
+use crate::daemon::link;
+use crate::daemon::worker::{Event, Worker};
+use crate::identity::Identity;
+use crate::place::{Place, lock};
+use anyhow::{anyhow, bail};
+use clap::Args;
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+#[derive(Debug, Args)]
+pub(super) struct SyncArgs {
+    /// How long to try, in seconds.
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
+    timeout: f64,
+    /// One more address of the hub, HOST:PORT; remembered.
+    #[arg(long, value_name = "ADDR")]
+    hub: Option<String>,
+}
+
+pub(super) fn sync(place: &Place, args: SyncArgs, json: bool) -> Outcome {
+    if !args.timeout.is_finite() || args.timeout <= 0.0 || args.timeout > 86_400.0 {
+        bail!("--timeout takes seconds, more than 0 and at most a day");
+    }
+    let wait = Duration::from_secs_f64(args.timeout);
+    place.db()?;
+    let mut identity = Identity::load(place.dir())?;
+    let all = addresses(args.hub.as_ref(), &identity.addresses)?;
+    if let Some(address) = &args.hub {
+        identity.add_address(place.dir(), address)?;
+    }
+    let timeout_ms = u64::try_from(wait.as_millis())?;
+    let reply = match ask::daemon(place, &Request::Sync { timeout_ms }, wait + Duration::from_secs(5))? {
+        Some(reply) => reply,
+        None => runtime()?.block_on(once(place, identity, all, wait))?,
+    };
+    match reply {
+        Reply::InStep => {
+            if json {
+                println!("{}", json!({ "in_step": true }));
+            } else {
+                println!("In step with the hub: nothing unsent, nothing unread.");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Reply::Failed(reason) => Err(anyhow!("{reason}. Nothing is lost: what is not sent stays in the file")),
+        Reply::Status(_) => Err(anyhow!("the daemon answers in another version: restart it")),
+    }
+}
+
+/// Links, asks until the end of the wait, and goes.
+async fn once(place: &Place, identity: Identity, addresses: Vec<String>, wait: Duration) -> anyhow::Result<Reply> {
+    let db = place.db()?;
+    let _lock = lock(&db)?;
+    let (events, queue) = mpsc::channel(64);
+    let worker = Worker::start(&db, queue)?;
+    let state = worker.state();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let keeper = tokio::spawn(link::keep(identity, addresses, events.clone(), stop.clone()));
+    let reply = control::sync(&events, &state, wait).await;
+    stop.cancel();
+    let _ = keeper.await;
+    let _ = events.send(Event::Stop).await;
+    worker.join();
+    Ok(reply)
+}

@@ -1,0 +1,87 @@
+//! The daemon: one thread that owns the file, one task that keeps a link, one ear for commands.
+//!
+//! * Nothing of the link ever waits for the file, and the file never waits for the link but by the
+//!   bounded queue of frames between them.
+//! * It always knows what it is waiting for and since when; it reconnects by itself, for ever.
+
+pub mod control;
+pub mod link;
+pub mod watch;
+pub mod worker;
+
+use crate::identity::Identity;
+use crate::link::LinkError;
+use crate::place::{Place, PlaceError};
+use crate::store::StoreError;
+use std::path::PathBuf;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use worker::{Event, Worker};
+
+/// Events that may wait for the file's thread. A link that brings more is slowed down by it.
+const EVENTS_MAX: usize = 64;
+
+/// Why the daemon, or one round of sync, cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// A folder or file of the device.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The link.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The system refused a thread, a signal handler or a socket.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// The file's thread ended.
+    #[error("the thread that owns the database has ended: see its last log line")]
+    WorkerGone,
+    /// The watcher could not be started.
+    #[error("the folder of {path} cannot be watched: {source}")]
+    Watch {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: notify::Error,
+    },
+}
+
+/// Runs until a signal to stop.
+///
+/// # Errors
+/// When the file cannot be opened, is held by another process, or the system refuses.
+pub async fn run(place: &Place, identity: Identity, addresses: Vec<String>) -> Result<(), DaemonError> {
+    let db = place.db()?;
+    let _lock = crate::place::lock(&db)?;
+    let (events, queue) = mpsc::channel(EVENTS_MAX);
+    let worker = Worker::start(&db, queue)?;
+    let _watcher = watch::start(&db, events.clone())?;
+    let stop = CancellationToken::new();
+    let ear = control::listen(place, events.clone(), worker.state(), stop.clone())?;
+    let link = tokio::spawn(link::keep(identity, addresses, events.clone(), stop.clone()));
+    let poll = tokio::spawn(watch::poll(events.clone(), stop.clone()));
+    tracing::info!(database = %db.display(), "tt-edge runs");
+    stopped_by_signal().await?;
+    stop.cancel();
+    let _ = tokio::join!(link, poll, ear);
+    // The queue may be full of frames; the thread takes them first and ends with this one.
+    let _ = events.send(Event::Stop).await;
+    worker.join();
+    let _ = std::fs::remove_file(place.control());
+    tracing::info!("tt-edge has stopped");
+    Ok(())
+}
+
+async fn stopped_by_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

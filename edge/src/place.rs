@@ -1,0 +1,153 @@
+//! Where things are on a device: the daemon's folder, and the program's database file.
+//!
+//! `DIR/identity/` is the device's key and certificate, `DIR/edge.json` says which file is replicated,
+//! `DIR/control.sock` is the running daemon's ear. The lock lies beside the database file, because what
+//! must be alone is not the daemon's folder but the one who writes that file.
+
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Why a folder or file of the device cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// The system refused.
+    #[error("cannot {what} {path}: {source}; check that the path is right and that this user may write there")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's own words.
+        source: io::Error,
+    },
+    /// No database is named yet.
+    #[error("{0} belongs to no hub yet: run tt-edge join TOKEN --data {0}")]
+    NotJoined(PathBuf),
+    /// The settings file is damaged.
+    #[error("{0} is damaged: {1}; restore it, or join this device again")]
+    Damaged(PathBuf, serde_json::Error),
+    /// Another daemon holds the file.
+    #[error("process {pid} already replicates {path}: stop it first, or use its own folder with --data")]
+    Locked {
+        /// The process.
+        pid: String,
+        /// The database.
+        path: PathBuf,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Settings {
+    db: PathBuf,
+}
+
+/// The daemon's folder on a device.
+#[derive(Clone, Debug)]
+pub struct Place {
+    dir: PathBuf,
+}
+
+/// Held as long as this process may write the database file. The system releases it with the process.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Place {
+    /// The folder at `dir`, which need not exist yet.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The running daemon's control socket.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.dir.join("control.sock")
+    }
+
+    /// Where the database is when nobody says otherwise.
+    #[must_use]
+    pub fn default_db(&self) -> PathBuf {
+        self.dir.join("tablet_counter.db")
+    }
+
+    /// Makes the folder, for its owner only.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn create(&self) -> Result<(), PlaceError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(|source| failed("create the folder", &self.dir, source))
+    }
+
+    /// Remembers which file is replicated.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn remember_db(&self, db: &Path) -> Result<(), PlaceError> {
+        let path = self.settings();
+        let text = serde_json::to_vec_pretty(&Settings { db: db.to_owned() }).expect("a path and braces");
+        tt_migrations::durable::write(&path, &text, 0o600).map_err(|source| failed("write", &path, source))
+    }
+
+    /// The file that is replicated.
+    ///
+    /// # Errors
+    /// When the device has not joined.
+    pub fn db(&self) -> Result<PathBuf, PlaceError> {
+        let path = self.settings();
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let settings: Settings =
+                    serde_json::from_slice(&bytes).map_err(|source| PlaceError::Damaged(path, source))?;
+                Ok(settings.db)
+            }
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(PlaceError::NotJoined(self.dir.clone())),
+            Err(source) => Err(failed("read", &path, source)),
+        }
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.dir.join("edge.json")
+    }
+}
+
+/// Takes the lock of a database file: one daemon per file.
+///
+/// # Errors
+/// When another process holds it, named by its number, or the system refuses.
+pub fn lock(db: &Path) -> Result<Lock, PlaceError> {
+    let mut name = db.as_os_str().to_owned();
+    name.push(".tt-edge.lock");
+    let path = PathBuf::from(name);
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let mut file = open.map_err(|source| failed("open", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // The holder may be about to write its number; an empty one is said as such.
+            let _ = file.read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() { "another one".to_owned() } else { pid.trim().to_owned() };
+            return Err(PlaceError::Locked { pid, path: db.to_owned() });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed("lock", &path, source)),
+    }
+    let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+    written.map_err(|source| failed("write", &path, source))?;
+    Ok(Lock { _file: file })
+}
+
+fn failed(what: &'static str, path: &Path, source: io::Error) -> PlaceError {
+    PlaceError::Io { what, path: path.to_owned(), source }
+}

@@ -1,0 +1,167 @@
+//! The program `tt-hub`: reads the command line, runs one command, and says how it went.
+//!
+//! Only here and below does the hub know a terminal. Results go to stdout, everything else to stderr;
+//! an error is one line: what failed, on what, what to do next.
+
+mod conflicts;
+mod edges;
+mod init;
+mod invite;
+mod output;
+mod status;
+
+use crate::config::ConfigError;
+use crate::control::ControlError;
+use crate::daemon::{self, DaemonError};
+use crate::database::DatabaseError;
+use crate::devices::DevicesError;
+use crate::folder::FolderError;
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    name = "tt-hub",
+    version,
+    about = "Merges what devices count into one database"
+)]
+struct Arguments {
+    /// The hub's folder.
+    #[arg(
+        long,
+        global = true,
+        env = "TT_HUB_DATA",
+        value_name = "DIR",
+        default_value = "/var/lib/tablettracker/hub"
+    )]
+    data: PathBuf,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set up a new hub: database, certificate authority, settings.
+    Init(init::Arguments),
+    /// Run the daemon.
+    Serve(daemon::Arguments),
+    /// Make a token with which one device can join.
+    Invite(invite::Arguments),
+    /// List the devices.
+    Edges,
+    /// Cut a device off, at once and for ever.
+    Revoke {
+        /// Name of the device.
+        name: String,
+    },
+    /// Show how the hub is doing.
+    Status,
+    /// List what could not be merged or was overruled.
+    Conflicts(conflicts::Arguments),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Devices(#[from] DevicesError),
+    #[error(transparent)]
+    Ca(#[from] crate::ca::CaError),
+    #[error(transparent)]
+    Init(#[from] init::InitError),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error(
+        "cannot read the hub's database: {0}; run `tt-hub status`, and bring back a backup if it fails, too"
+    )]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Refused(String),
+    #[error("there is no conflict {0}: `tt-hub conflicts --all` lists them")]
+    NoConflict(i64),
+    #[error("cannot print: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// Where a command works and how it prints.
+struct Place {
+    data: PathBuf,
+    json: bool,
+}
+
+/// Runs the program with these arguments, the first of which is its own name. The code is 0 when all is
+/// well, 1 when the command failed, 2 when it was not understood.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to say when the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let place = Place {
+        data: arguments.data,
+        json: arguments.json,
+    };
+    match perform(&place, arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has seen enough.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tt-hub: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(place: &Place, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Init(arguments) => init::run(place, &arguments),
+        Command::Serve(arguments) => Ok(daemon::serve(&place.data, arguments)?),
+        Command::Invite(arguments) => invite::invite(place, arguments),
+        Command::Revoke { name } => invite::revoke(place, name),
+        Command::Edges => edges::run(place),
+        Command::Status => status::run(place),
+        Command::Conflicts(arguments) => conflicts::run(place, &arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn folder_and_json_stand_anywhere() {
+        for line in [
+            "tt-hub --data /d --json edges",
+            "tt-hub edges --json --data /d",
+            "tt-hub --json conflicts show 7 --data /d",
+        ] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert!(
+                arguments.json && arguments.data == std::path::Path::new("/d"),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `edges`: every device, how it is doing, and what it waits for.
+
+use super::{CliError, Place, output};
+use crate::clock;
+use crate::control::{self, Reply, Request};
+use crate::database;
+use crate::devices::{self, Device};
+use crate::folder::Folder;
+use serde_json::{Value as Json, json};
+
+pub(super) fn run(place: &Place) -> Result<(), CliError> {
+    let folder = Folder::of_hub(&place.data)?;
+    let linked = daemon(&folder)?.map(|state| state.linked).unwrap_or_default();
+    let conn = database::open(&folder.database())?;
+    let now = clock::now().0;
+    let devices = devices::list(&conn)?;
+    if place.json {
+        let list = devices.iter().map(|device| to_json(device, &linked, now));
+        return Ok(output::json(&Json::Array(list.collect()))?);
+    }
+    if devices.is_empty() {
+        return Ok(output::text(
+            "no device has joined yet: `tt-hub invite NAME` makes a token\n",
+        )?);
+    }
+    let mut rows = vec![heading()];
+    rows.extend(devices.iter().map(|device| to_row(device, &linked, now)));
+    output::text(&output::columns(&rows))?;
+    for device in &devices {
+        if let (Some(reason), None) = (&device.state.blocked, device.revoked_at) {
+            output::text(&format!("{} is blocked: {reason}\n", device.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The running daemon's state, after it has written down what it knows.
+pub(super) fn daemon(folder: &Folder) -> Result<Option<control::State>, CliError> {
+    match control::ask(folder, &Request::State)? {
+        Some(Reply::State(state)) => Ok(Some(state)),
+        Some(Reply::Failed { reason }) => Err(CliError::Refused(reason)),
+        Some(other) => Err(CliError::Refused(format!(
+            "the hub answered something else: {other:?}"
+        ))),
+        None => Ok(None),
+    }
+}
+
+/// The state in one word.
+pub(super) fn state(device: &Device, linked: &[u16]) -> &'static str {
+    if device.revoked_at.is_some() {
+        "revoked"
+    } else if device.state.blocked.is_some() {
+        "blocked"
+    } else if linked.contains(&device.device.0) {
+        "connected"
+    } else {
+        "away"
+    }
+}
+
+/// Age of the oldest unsent row now: it grew since the device said so.
+fn oldest_unsent_s(device: &Device, now: i64) -> Option<u64> {
+    let reported = device.state.oldest_unsent_s?;
+    let since_ms = now - device.last_seen.map_or(now, |seen| seen.0);
+    Some(reported + u64::try_from(since_ms / 1000).unwrap_or(0))
+}
+
+fn to_json(device: &Device, linked: &[u16], now: i64) -> Json {
+    json!({
+        "name": device.name,
+        "role": device.role,
+        "device": device.device.0,
+        "state": state(device, linked),
+        "cursor": device.state.cursor.map(|version| version.0),
+        "unsent": device.state.unsent,
+        "oldest_unsent_s": oldest_unsent_s(device, now),
+        "clock_offset_ms": device.state.clock_offset_ms,
+        "schema": device.state.schema,
+        "last_seen": device.last_seen.map(|seen| seen.0),
+        "address": device.address,
+        "blocked": device.state.blocked,
+    })
+}
+
+fn heading() -> Vec<String> {
+    [
+        "NAME", "ROLE", "DEVICE", "STATE", "CURSOR", "UNSENT", "OLDEST", "CLOCK", "SCHEMA", "SEEN", "ADDRESS",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+fn to_row(device: &Device, linked: &[u16], now: i64) -> Vec<String> {
+    let seconds = |age: u64| output::span(i64::try_from(age).unwrap_or(i64::MAX));
+    vec![
+        device.name.clone(),
+        device.role.clone(),
+        device.device.to_string(),
+        state(device, linked).to_owned(),
+        output::or_dash(device.state.cursor),
+        output::or_dash(device.state.unsent),
+        output::or_dash(oldest_unsent_s(device, now).map(seconds)),
+        output::or_dash(
+            device
+                .state
+                .clock_offset_ms
+                .map(|offset| format!("{offset:+} ms")),
+        ),
+        output::or_dash(device.state.schema.as_ref()),
+        output::or_dash(
+            device
+                .last_seen
+                .map(|seen| format!("{} ago", output::span((now - seen.0) / 1000))),
+        ),
+        output::or_dash(device.address.as_ref()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::DeviceState;
+    use tt_protocol::number::{EdgeId, Millis};
+
+    fn device() -> Device {
+        Device {
+            device: EdgeId(3),
+            name: "a".into(),
+            role: "station".into(),
+            enrolled_at: Millis(0),
+            revoked_at: None,
+            last_seen: Some(Millis(10_000)),
+            address: None,
+            state: DeviceState {
+                oldest_unsent_s: Some(5),
+                ..DeviceState::default()
+            },
+        }
+    }
+
+    #[test]
+    fn the_worst_state_is_the_one_that_shows() {
+        let mut device = device();
+        assert_eq!(state(&device, &[]), "away");
+        assert_eq!(state(&device, &[3]), "connected");
+        device.state.blocked = Some("a copy".into());
+        assert_eq!(state(&device, &[3]), "blocked");
+        device.revoked_at = Some(Millis(1));
+        assert_eq!(state(&device, &[3]), "revoked");
+    }
+
+    #[test]
+    fn unsent_rows_of_a_device_that_is_away_grow_older() {
+        assert_eq!(oldest_unsent_s(&device(), 70_000), Some(65));
+        assert_eq!(oldest_unsent_s(&device(), 5_000), Some(5));
+    }
+}

@@ -1,0 +1,66 @@
+//! How results look on a terminal: JSON, columns, and spans of time.
+
+use serde_json::Value as Json;
+use std::io::{self, Write as _};
+
+/// Prints one JSON value.
+pub(super) fn json(value: &Json) -> io::Result<()> {
+    writeln!(io::stdout(), "{value:#}")
+}
+
+/// Prints lines.
+pub(super) fn text(text: &str) -> io::Result<()> {
+    io::stdout().write_all(text.as_bytes())
+}
+
+/// Columns side by side; the first row is the heading.
+pub(super) fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<String> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
+        out.push_str(line.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// A span of time, roughly.
+pub(super) fn span(seconds: i64) -> String {
+    match seconds {
+        ..0 => "0 s".to_owned(),
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// A value, or a dash where there is none.
+pub(super) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_lines_do_not_trail() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let text = columns(&[row(["NAME", "ROLE"]), row(["a-long-one", "x"]), row(["b", ""])]);
+        assert_eq!(text, "NAME        ROLE\na-long-one  x\nb\n");
+    }
+
+    #[test]
+    fn spans_are_short() {
+        let spans = [-5, 59, 600, 10_000, 200_000].map(span);
+        assert_eq!(spans, ["0 s", "59 s", "10 min", "2 h", "2 days"]);
+    }
+}

@@ -1,0 +1,150 @@
+//! `status`: the hub on one screen.
+//!
+//! Reads the file itself, with or without the daemon. What is wrong is said loudly: tables that are not
+//! replicated, an id space that fills up, a daemon that cannot write.
+
+use super::{CliError, Place, edges, output};
+use crate::database::{self, DatabaseError};
+use crate::devices;
+use crate::folder::Folder;
+use crate::store::conflict;
+use rusqlite::{Connection, OptionalExtension as _};
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tt_migrations::capture::ids;
+use tt_migrations::replica::{Replica, Tracked};
+use tt_migrations::shape::Schema;
+use tt_migrations::{digest, policy, state};
+use tt_protocol::digest::combine;
+use tt_protocol::ids::ID_MAX;
+
+pub(super) fn run(place: &Place) -> Result<(), CliError> {
+    let folder = Folder::of_hub(&place.data)?;
+    let status = read(&folder)?;
+    if place.json {
+        output::json(&status)?;
+    } else {
+        output::text(&describe(&status))?;
+    }
+    Ok(())
+}
+
+fn read(folder: &Folder) -> Result<Json, CliError> {
+    let daemon = edges::daemon(folder)?;
+    let path = folder.database();
+    let conn = database::open(&path)?;
+    // One moment for all that follows.
+    let conn = conn
+        .unchecked_transaction()
+        .map_err(|error| DatabaseError::new(&path, &error))?;
+    let replica = tables(&conn)?;
+    let digests = digest::tables(&conn, &replica)?;
+    let linked = daemon
+        .as_ref()
+        .map(|state| state.linked.clone())
+        .unwrap_or_default();
+    let mut counted = BTreeMap::from([("connected", 0), ("away", 0), ("blocked", 0), ("revoked", 0)]);
+    for device in devices::list(&conn)? {
+        *counted.entry(edges::state(&device, &linked)).or_insert(0) += 1;
+    }
+    let number = |name| Ok::<_, rusqlite::Error>(state::get(&conn, name)?.unwrap_or(0));
+    let named = digests.iter().map(|(name, digest)| (name.as_str(), *digest));
+    let rows: Map<String, Json> = digests
+        .iter()
+        .map(|(name, digest)| {
+            (
+                name.clone(),
+                json!({ "rows": digest.rows, "digest": digest.to_string() }),
+            )
+        })
+        .collect();
+    Ok(json!({
+        "daemon": daemon.is_some(),
+        "pid": daemon.as_ref().map(|state| state.pid),
+        "failing": daemon.and_then(|state| state.failing),
+        "version": number(state::VERSION)?,
+        "epoch": number(state::EPOCH)?,
+        "devices": counted,
+        "open_conflicts": conflict::open_count(&conn)?,
+        "digest": combine(named),
+        "tables": rows,
+        "keyless": replica.keyless,
+        "id_space_used": id_space_used(&conn, &replica)?,
+        "database": path,
+        "bytes": std::fs::metadata(folder.database())?.len(),
+    }))
+}
+
+/// The replicated tables as the daemon sees them; nothing is installed here.
+fn tables(conn: &Connection) -> Result<Replica, CliError> {
+    let text = state::get_text(conn, state::POLICY)?.unwrap_or_else(|| policy::SHIPPED.to_owned());
+    let policy = policy::parse("policy", &text).map_err(|error| CliError::Refused(error.to_string()))?;
+    let mut replica = Replica::default();
+    let schema = Schema::read(conn)?;
+    for table in schema.tables.into_values() {
+        if !policy.table(&table.name).replicate {
+            continue;
+        }
+        if table.key.is_empty() {
+            replica.keyless.push(table.name);
+            continue;
+        }
+        let sql = "SELECT tid FROM _sync_table WHERE name = ?1";
+        let tid: Option<i64> = conn.query_row(sql, [&table.name], |row| row.get(0)).optional()?;
+        // A table that a program has just made is adopted by the daemon's next cut.
+        if let Some(tid) = tid {
+            let name = table.name.clone();
+            replica.tables.insert(name, Arc::new(Tracked::new(table, tid)));
+        }
+    }
+    Ok(replica)
+}
+
+/// How far the fullest table is with its ids, 0 to 1.
+fn id_space_used(conn: &Connection, replica: &Replica) -> rusqlite::Result<f64> {
+    let mut used: f64 = 0.0;
+    for tracked in replica.tables.values().filter(|tracked| tracked.table.rowid_key) {
+        let place = ids::place(conn, tracked)?;
+        used = used.max(place.counter.max(place.first) as f64 / ID_MAX as f64);
+    }
+    Ok(used)
+}
+
+fn describe(status: &Json) -> String {
+    let number = |name: &str| status[name].as_u64().unwrap_or(0);
+    let mut text = match status["pid"].as_u64() {
+        Some(pid) => format!("daemon      running, pid {pid}\n"),
+        None => "daemon      not running: start it with `tt-hub serve`\n".to_owned(),
+    };
+    if let Some(reason) = status["failing"].as_str() {
+        text.push_str(&format!("TROUBLE     {reason}\n"));
+    }
+    let devices = &status["devices"];
+    text.push_str(&format!(
+        "version     {}, epoch {}\ndevices     {} connected, {} away, {} blocked, {} revoked\nconflicts   {} \
+         open\nids         {:.4} % of the space used\ndatabase    {}, {} bytes\ndigest      {}\n",
+        number("version"),
+        number("epoch"),
+        devices["connected"],
+        devices["away"],
+        devices["blocked"],
+        devices["revoked"],
+        number("open_conflicts"),
+        status["id_space_used"].as_f64().unwrap_or(0.0) * 100.0,
+        status["database"].as_str().unwrap_or_default(),
+        number("bytes"),
+        status["digest"].as_str().unwrap_or_default(),
+    ));
+    let mut rows = vec![["TABLE", "ROWS", "DIGEST"].map(str::to_owned).to_vec()];
+    for (name, table) in status["tables"].as_object().into_iter().flatten() {
+        let digest = table["digest"].as_str().unwrap_or_default().to_owned();
+        rows.push(vec![name.clone(), table["rows"].to_string(), digest]);
+    }
+    text.push('\n');
+    text.push_str(&output::columns(&rows));
+    for table in status["keyless"].as_array().into_iter().flatten() {
+        text.push_str(&format!("NOT REPLICATED: {table} has no primary key\n"));
+    }
+    text
+}

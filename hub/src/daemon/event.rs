@@ -1,0 +1,123 @@
+//! What the other threads tell the writer, and what they share with it.
+
+use crate::control::{Reply, Request};
+use crate::store::StoreError;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+use tt_protocol::enrol::{EnrolReply, EnrolRequest};
+use tt_protocol::frame::{EdgeFrame, HubFrame};
+use tt_protocol::number::{EdgeId, Version};
+use tt_protocol::session::WholeFeed;
+
+use crate::engine::LinkId;
+
+/// Events that wait for the writer. A frame has at most 4 MB, so this bounds what links can pin;
+/// whoever finds the queue full waits its turn.
+pub(super) const EVENTS_MAX: usize = 128;
+/// Frames that wait for one device: the largest feed, and acknowledgements beside it.
+pub(super) const FRAMES_MAX: usize = 65_536 + 1_024;
+
+/// What happened.
+pub(super) enum Event {
+    /// A device shook hands. The answer says whether it may stay.
+    Up(Box<Newcomer>),
+    /// A frame came.
+    Frame(LinkId, EdgeFrame),
+    /// A link is gone.
+    Down(LinkId),
+    /// A feed is ready, or could not be made.
+    Feed(LinkId, Result<WholeFeed, StoreError>),
+    /// A device wants to enrol.
+    Enrol(Box<EnrolRequest>, oneshot::Sender<EnrolReply>),
+    /// A command asks.
+    Ask(Request, oneshot::Sender<Reply>),
+    /// Programs may have written to the file.
+    Written,
+    /// Cut what programs wrote, then answer: a snapshot is about to be made.
+    Cut(oneshot::Sender<()>),
+    /// Time has passed.
+    Tick,
+    /// Finish.
+    Stop,
+}
+
+/// A device that shook hands.
+pub(super) struct Newcomer {
+    pub(super) link: LinkId,
+    pub(super) cert_sha256: [u8; 32],
+    pub(super) address: SocketAddr,
+    pub(super) outlet: Outlet,
+    pub(super) answer: oneshot::Sender<Result<EdgeId, Goodbye>>,
+}
+
+/// How the writer reaches a link.
+pub(super) struct Outlet {
+    pub(super) frames: mpsc::Sender<HubFrame>,
+    pub(super) close: oneshot::Sender<Goodbye>,
+}
+
+/// Why a link ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    /// The device is not welcome as it is. It shows the reason to a person.
+    Refused(String),
+    /// The hub is in trouble, or has a newer link: the device comes back by itself.
+    Later(String),
+}
+
+/// What all threads see.
+pub(super) struct Shared {
+    /// The way to the writer.
+    pub(super) events: mpsc::Sender<Event>,
+    version: AtomicU64,
+    written: AtomicBool,
+    failing: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(super) fn new(events: mpsc::Sender<Event>, version: Version) -> Arc<Self> {
+        Arc::new(Self {
+            events,
+            version: AtomicU64::new(version.0),
+            written: AtomicBool::new(false),
+            failing: Mutex::default(),
+        })
+    }
+
+    /// The hub's version at the last commit.
+    pub(super) fn version(&self) -> Version {
+        Version(self.version.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_version(&self, version: Version) {
+        self.version.store(version.0, Ordering::Release);
+    }
+
+    /// Tells the writer that programs may have written; many times before it looks count as one.
+    pub(super) fn tell_written(&self) {
+        if !self.written.swap(true, Ordering::AcqRel) {
+            // A full queue means that the writer is awake anyway; the next tick looks again.
+            if self.events.try_send(Event::Written).is_err() {
+                self.written.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    pub(super) fn written_is_heard(&self) {
+        self.written.store(false, Ordering::Release);
+    }
+
+    /// Why the hub cannot work at the moment.
+    pub(super) fn failing(&self) -> Option<String> {
+        self.failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_failing(&self, reason: Option<String>) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+}

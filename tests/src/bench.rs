@@ -1,0 +1,8 @@
+//! What `tt-bench` measures. Rows look like the warehouse's: submissions of 20 columns, not one repeated.
+
+pub mod backlog;
+pub mod figure;
+pub mod live;
+pub mod rows;
+pub mod wire;
+pub mod writes;

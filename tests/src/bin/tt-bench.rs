@@ -1,0 +1,66 @@
+//! Measures what the project claims, each beside the same work in plain SQLite in the same run.
+//!
+//! Absolute figures drift from machine to machine; the ratios are what counts. `tt-bench` runs all with
+//! bounded sizes; name one to run it alone.
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+use tt_tests::bench::{backlog, live, wire, writes};
+use tt_tests::node::Program;
+
+#[derive(Parser)]
+#[command(name = "tt-bench")]
+struct Cli {
+    /// How often each figure is measured; the median and the spread are printed.
+    #[arg(long, default_value_t = 5, global = true)]
+    runs: usize,
+    /// Rows of the bulk measurements.
+    #[arg(long, default_value_t = 100_000, global = true)]
+    rows: u32,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum What {
+    /// A program's writes with capture, against the same without.
+    Writes,
+    /// A backlog from an edge to the hub and on to another edge, against plain bulk inserts.
+    Backlog,
+    /// From a commit on one edge to its being visible on another, through the hub.
+    Live,
+    /// Bytes of a changeset per row.
+    Wire,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    match args.get(1).and_then(|part| part.to_str()) {
+        Some("hub") => return tt_hub::cli::run(args.into_iter().skip(1)),
+        Some("edge") => return tt_edge::cli::run(args.into_iter().skip(1)),
+        _ => {}
+    }
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tt-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let program = Program(std::env::current_exe()?);
+    let all = [What::Writes, What::Wire, What::Backlog, What::Live];
+    for what in cli.what.map_or_else(|| all.to_vec(), |what| vec![what]) {
+        match what {
+            What::Writes => writes::measure(cli.runs, cli.rows)?,
+            What::Wire => wire::measure(cli.rows)?,
+            What::Backlog => backlog::measure(&program, cli.runs, cli.rows)?,
+            What::Live => live::measure(&program, cli.runs)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! A stretch of bad wireless: a UDP relay between devices and a hub that can be cut and mended.
+//!
+//! While it is cut, every packet is lost in both directions and neither side is told, as when a
+//! scanner goes behind a shelf. Both ends are on loopback.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Largest UDP datagram.
+const DATAGRAM_BYTES_MAX: usize = 65_536;
+/// How often a quiet relay looks whether it should end.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A running relay; dropping it ends it.
+pub struct Relay {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    hub: SocketAddr,
+    cut: AtomicBool,
+    ended: AtomicBool,
+    moved: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Relay {
+    /// Starts a relay to `hub` on a free port of loopback.
+    ///
+    /// # Errors
+    /// When the system refuses a socket.
+    pub fn start(hub: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let address = socket.local_addr()?;
+        let state = Arc::new(State {
+            hub,
+            cut: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            moved: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        });
+        let shared = Arc::clone(&state);
+        thread::Builder::new().name("relay".into()).spawn(move || forward(&socket, &shared))?;
+        Ok(Self { address, state })
+    }
+
+    /// Where devices send to.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Loses everything from now on.
+    pub fn cut(&self) {
+        self.state.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Carries packets again.
+    pub fn mend(&self) {
+        self.state.cut.store(false, Ordering::SeqCst);
+    }
+
+    /// Gives every device a new address, as a change of access point does.
+    pub fn move_devices(&self) {
+        self.state.moved.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Bytes carried so far, both directions, without UDP and IP headers.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.state.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.state.ended.store(true, Ordering::SeqCst);
+    }
+}
+
+/// From devices to the hub; one upstream socket per device.
+fn forward(socket: &UdpSocket, state: &Arc<State>) {
+    let mut upstream: HashMap<(SocketAddr, u64), UdpSocket> = HashMap::new();
+    let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+    // Only a refused timeout could make it wait for ever, and then the process's end ends it.
+    let _ = socket.set_read_timeout(Some(LOOK));
+    while !state.ended.load(Ordering::SeqCst) {
+        let Ok((len, device)) = socket.recv_from(&mut datagram) else { continue };
+        if state.cut.load(Ordering::SeqCst) {
+            continue;
+        }
+        let key = (device, state.moved.load(Ordering::SeqCst));
+        let Ok(up) = upstream.entry(key).or_try_insert(|| open(socket, device, state)) else { continue };
+        state.bytes.fetch_add(len as u64, Ordering::Relaxed);
+        // What cannot be sent is lost: it is wireless.
+        let _ = up.send(&datagram[..len]);
+    }
+}
+
+trait OrTryInsert<V> {
+    fn or_try_insert(self, make: impl FnOnce() -> io::Result<V>) -> io::Result<V>;
+}
+
+impl OrTryInsert<UdpSocket> for std::collections::hash_map::Entry<'_, (SocketAddr, u64), UdpSocket> {
+    fn or_try_insert(self, make: impl FnOnce() -> io::Result<UdpSocket>) -> io::Result<UdpSocket> {
+        match self {
+            Self::Occupied(found) => found.get().try_clone(),
+            Self::Vacant(place) => {
+                let made = make()?;
+                let other = made.try_clone()?;
+                place.insert(made);
+                Ok(other)
+            }
+        }
+    }
+}
+
+/// A socket towards the hub, with a thread that carries the answers back.
+fn open(socket: &UdpSocket, device: SocketAddr, state: &Arc<State>) -> io::Result<UdpSocket> {
+    let up = UdpSocket::bind("127.0.0.1:0")?;
+    up.connect(state.hub)?;
+    up.set_read_timeout(Some(LOOK))?;
+    let (down, back, state) = (up.try_clone()?, socket.try_clone()?, Arc::clone(state));
+    thread::Builder::new().name("relay-back".into()).spawn(move || {
+        let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+        while !state.ended.load(Ordering::SeqCst) {
+            if let Ok(len) = down.recv(&mut datagram)
+                && !state.cut.load(Ordering::SeqCst)
+            {
+                state.bytes.fetch_add(len as u64, Ordering::Relaxed);
+                let _ = back.send_to(&datagram[..len], device);
+            }
+        }
+    })?;
+    Ok(up)
+}

@@ -1,0 +1,98 @@
+//! One seed from beginning to end, and many of them on several threads.
+
+use super::checks;
+use super::ledger::{Ledger, rows};
+use super::program::{Programs, Temper};
+use super::random::Random;
+use super::schemas::{ALL, Shape};
+use super::world::World;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Runs the world of one seed and checks all promises.
+///
+/// # Panics
+/// When one is broken.
+pub fn world(seed: u64) {
+    let mut random = Random::new(seed);
+    let shape: &Shape = &random.pick(ALL);
+    let temper = if random.once_in(3) { Temper::Quiet } else { Temper::Wild };
+    let mut world = World::new(shape, shape.policy(), 3);
+    for edge in &mut world.edges {
+        edge.clock_ms = random.pick(&[0, 0, 0, 700, -DAY_MS, DAY_MS, -1_800_000_000_000]);
+    }
+    let mut ledger = Ledger::new(&rows(world.program(0), shape));
+    let mut next_tag = 0;
+    for _ in 0..2 {
+        let steps = 60 + random.below(200);
+        live(&mut world, &mut random, temper, &mut ledger, (shape, &mut next_tag), steps);
+        world.settle();
+        checks::converged(&world);
+        checks::exactly_once(&world, &ledger);
+        checks::nothing_unsent(&world);
+    }
+    checks::ids_fit(&ledger);
+    (0..4).for_each(|node| checks::consistent_cut(&world, node));
+    checks::sound(&world, usize::try_from(seed % 4).expect("small"));
+    if temper == Temper::Quiet {
+        checks::no_false_alarm(&world);
+    }
+    checks::no_echo(&mut world);
+}
+
+fn live(
+    world: &mut World,
+    random: &mut Random,
+    temper: Temper,
+    ledger: &mut Ledger,
+    (shape, next_tag): (&Shape, &mut u64),
+    steps: u64,
+) {
+    for _ in 0..steps {
+        if random.once_in(5) {
+            let node = usize::try_from(random.below(4)).expect("small");
+            let mut programs = Programs { node, shape, temper, next_tag };
+            programs.transaction(world.program(node), random, ledger);
+        }
+        world.chance(random);
+        if random.once_in(6) {
+            checks::consistent_cut(world, usize::try_from(random.below(4)).expect("small"));
+        }
+    }
+}
+
+/// Runs every seed of a range on this many threads. Returns those that failed, with what was broken.
+///
+/// # Panics
+/// When a thread of the runner itself dies.
+pub fn seeds(range: Range<u64>, threads: usize, run: impl Fn(u64) + Sync) -> Vec<(u64, String)> {
+    let next = AtomicU64::new(range.start);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= range.end {
+                        return;
+                    }
+                    if let Err(cause) = catch_unwind(AssertUnwindSafe(|| run(seed))) {
+                        failed.lock().expect("no thread dies with it").push((seed, sentence(cause.as_ref())));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().expect("no thread died with it");
+    failed.sort();
+    failed
+}
+
+fn sentence(cause: &(dyn std::any::Any + Send)) -> String {
+    let text = cause.downcast_ref::<String>().cloned();
+    text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
