@@ -17,8 +17,8 @@ command -v cargo >/dev/null 2>&1 ||
     missing "a C compiler is missing (SQLite is built from source): apt-get install gcc libc6-dev, or dnf install gcc"
 
 if ! command -v python3 >/dev/null 2>&1 || ! python3 -c 'import sqlite3' >/dev/null 2>&1; then
-    echo "tests/run.sh: python3 with sqlite3 is missing: the tests in tests/tests/python_sqlite.rs, which write" \
-        "through an older SQLite, are skipped (apt-get install python3)"
+    echo "tests/run.sh: python3 with sqlite3 is missing: the tests that write through an older" \
+        "SQLite, as programs in Python do, are skipped (apt-get install python3)"
 fi
 
 exec cargo test --workspace --locked --no-fail-fast "$@"

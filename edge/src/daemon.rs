@@ -14,7 +14,8 @@ use crate::link::LinkError;
 use crate::place::{Place, PlaceError};
 use crate::store::StoreError;
 use std::path::PathBuf;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use worker::{Event, Worker};
 
@@ -30,6 +31,14 @@ pub enum DaemonError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// SQLite cannot use the file.
+    #[error("cannot use {path}: {source}; nothing was changed. Put back a copy of the file that is whole, or join again in another folder")]
+    Unusable {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's own words.
+        source: rusqlite::Error,
+    },
     /// The link.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -58,11 +67,13 @@ pub async fn run(place: &Place, identity: Identity, addresses: Vec<String>) -> R
     let _lock = crate::place::lock(&db)?;
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let worker = Worker::start(&db, queue)?;
-    let _watcher = watch::start(&db, events.clone())?;
+    let changed = Arc::new(Notify::new());
+    let _watcher = watch::start(&db, events.clone(), Arc::clone(&changed))?;
     let stop = CancellationToken::new();
-    let ear = control::listen(place, events.clone(), worker.state(), stop.clone())?;
-    let link = tokio::spawn(link::keep(identity, addresses, events.clone(), stop.clone()));
-    let poll = tokio::spawn(watch::poll(events.clone(), stop.clone()));
+    let knock = Arc::new(Notify::new());
+    let ear = control::listen(place, events.clone(), worker.state(), Arc::clone(&knock), stop.clone())?;
+    let link = tokio::spawn(link::keep(identity, addresses, events.clone(), knock, stop.clone()));
+    let poll = tokio::spawn(watch::poll(events.clone(), changed, stop.clone()));
     tracing::info!(database = %db.display(), "tt-edge runs");
     stopped_by_signal().await?;
     stop.cancel();

@@ -5,6 +5,7 @@
 //! caller asks for the next frame.
 
 use crate::store::{EdgeStore, Feed, StoreError, Verdict, Waiting};
+use tt_protocol::audit::Finding;
 use tt_protocol::frame::{EdgeFrame, Hello, HubFrame, PROTOCOL};
 use tt_protocol::number::Millis;
 use tt_protocol::session::WholeFeed;
@@ -26,6 +27,7 @@ pub struct Engine {
     store: EdgeStore,
     session: Option<EdgeSession>,
     waiting: Option<Waiting>,
+    comparing: bool,
 }
 
 impl Engine {
@@ -36,6 +38,7 @@ impl Engine {
             store,
             session: None,
             waiting: None,
+            comparing: false,
         }
     }
 
@@ -73,6 +76,7 @@ impl Engine {
     pub fn end(&mut self) {
         self.session = None;
         self.waiting = None;
+        self.comparing = false;
     }
 
     /// True when the hub has accepted the link.
@@ -139,7 +143,7 @@ impl Engine {
             return Ok(Some(Step::Idle));
         };
         let Some(output) = session.poll_output() else {
-            return Ok(Some(Step::Idle));
+            return self.compare_when_in_step().map(Some);
         };
         match output {
             Output::Send(frame) => return Ok(Some(Step::Frame(frame))),
@@ -161,8 +165,25 @@ impl Engine {
             Output::Acknowledge(ack) => self.store.acknowledge(&ack)?,
             Output::ClockOffset(offset) => self.store.set_clock_offset(offset)?,
             Output::Apply(feed) => self.apply(feed)?,
+            Output::Heal(compared) => {
+                // A hub that cannot compare now is asked again after the next feed, not at once.
+                self.comparing = compared.finding == Finding::NotNow;
+                if self.store.heal(&compared)? > 0 {
+                    session.handle_dirty();
+                }
+            }
         }
         Ok(None)
+    }
+
+    /// With nothing else to do, a table whose triggers had gone is compared with the hub's.
+    fn compare_when_in_step(&mut self) -> Result<Step, StoreError> {
+        if self.comparing || !self.in_step() {
+            return Ok(Step::Idle);
+        }
+        let Some(compare) = self.store.compare_due()? else { return Ok(Step::Idle) };
+        self.comparing = true;
+        Ok(Step::Frame(EdgeFrame::Compare(compare)))
     }
 
     fn apply(&mut self, feed: WholeFeed) -> Result<(), StoreError> {
@@ -172,6 +193,7 @@ impl Engine {
             merged,
             pieces,
         } = feed;
+        self.comparing = false;
         let verdict = self.store.apply(&Feed {
             from,
             to,

@@ -40,7 +40,7 @@ pub enum JoinError {
         source: rusqlite::Error,
     },
     /// The existing file is no database, or a damaged one.
-    #[error("{path} cannot be joined: {problem}; nothing was changed")]
+    #[error("{path} cannot be joined: {problem}; nothing was changed. Name the file that the program writes with --db")]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -76,8 +76,30 @@ pub struct Joined {
 /// True when the file belongs to a hub already.
 #[must_use]
 pub fn is_joined(db: &Path) -> bool {
-    let Ok(conn) = Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_ONLY) else { return false };
-    matches!(state::get(&conn, state::DEVICE), Ok(Some(_)))
+    device_in(db).is_some()
+}
+
+/// The device number in a file that belongs to a hub.
+#[must_use]
+pub fn device_in(db: &Path) -> Option<EdgeId> {
+    let conn = Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    let number = state::get(&conn, state::DEVICE).ok()??;
+    u16::try_from(number).ok().map(EdgeId)
+}
+
+/// What joining came to, told again from the file: an earlier attempt ended after its last step but one.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn already(db: &Path) -> Result<Joined, JoinError> {
+    remove(&fresh(db))?;
+    let store = EdgeStore::open(db, policy_of(db)?)?;
+    Ok(Joined {
+        version: store.cursor()?,
+        rows: rows(store.connection(), store.replica()).map_err(|source| sqlite(db, source))?,
+        offered: store.unacknowledged()?.0,
+        keyless: store.replica().keyless.clone(),
+    })
 }
 
 /// Makes sure, before a token is used up, that an existing file can be joined.
@@ -107,9 +129,7 @@ pub fn check_existing(db: &Path) -> Result<(), JoinError> {
 /// # Errors
 /// When a file or SQLite refuses; the existing file is then as it was.
 pub fn install(packed: &Path, db: &Path, device: EdgeId) -> Result<Joined, JoinError> {
-    let mut name = db.as_os_str().to_owned();
-    name.push(".joining");
-    let fresh = PathBuf::from(name);
+    let fresh = fresh(db);
     remove(&fresh)?;
     unpack(packed, &fresh)?;
     let joined = if db.exists() {
@@ -119,6 +139,13 @@ pub fn install(packed: &Path, db: &Path, device: EdgeId) -> Result<Joined, JoinE
     };
     remove(&fresh)?;
     joined
+}
+
+/// Where the database grows until it is whole.
+fn fresh(db: &Path) -> PathBuf {
+    let mut name = db.as_os_str().to_owned();
+    name.push(".joining");
+    PathBuf::from(name)
 }
 
 fn become_database(fresh: &Path, db: &Path, device: EdgeId) -> Result<Joined, JoinError> {

@@ -75,6 +75,12 @@ impl Place {
         self.dir.join("control.sock")
     }
 
+    /// Where a snapshot lies between its arrival and its installation.
+    #[must_use]
+    pub fn packed_snapshot(&self) -> PathBuf {
+        self.dir.join("snapshot.db.gz")
+    }
+
     /// Where the database is when nobody says otherwise.
     #[must_use]
     pub fn default_db(&self) -> PathBuf {

@@ -6,6 +6,7 @@
 
 mod apply;
 mod cut;
+mod heal;
 mod outbox;
 mod rebase;
 
@@ -19,9 +20,10 @@ use std::sync::Arc;
 use tt_migrations::capture::ids;
 use tt_migrations::capture::install::{InstallError, install};
 use tt_migrations::connection;
+use tt_migrations::follow::{self, FollowError};
 use tt_migrations::replica::Replica;
 use tt_migrations::state;
-use tt_protocol::change::PieceError;
+use tt_protocol::change::{PieceError, decode_definitions};
 use tt_protocol::ids::ID_MAX;
 use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
 use tt_protocol::policy::Policy;
@@ -57,6 +59,9 @@ pub enum StoreError {
     /// The policy that came with the snapshot cannot be read.
     #[error("the hub's merge policy cannot be read: {0}; bring tt-edge to the hub's version")]
     Policy(String),
+    /// The hub's schema has changed in a way that cannot be followed here.
+    #[error("the hub's schema cannot be followed: {0}")]
+    Follow(#[from] FollowError),
     /// The file belongs to no hub.
     #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
     NotJoined,
@@ -130,7 +135,10 @@ impl EdgeStore {
         state::set(&conn, state::DEVICE, i64::from(device.0))?;
         state::set(&conn, state::SEQ, 0)?;
         drop(conn);
-        Self::open(path, policy)
+        let store = Self::open(path, policy)?;
+        // The snapshot's tables are the hub's own.
+        follow::undeclared(&store.conn, store.replica.tables.values().map(AsRef::as_ref))?;
+        Ok(store)
     }
 
     /// The connection, for reading.
@@ -285,6 +293,9 @@ impl EdgeStore {
         if cursor != feed.from.0 || last_seq != feed.merged.0 {
             return Ok(Verdict::Stale);
         }
+        if follow_hub(&tx, feed)? {
+            self.replica = Arc::new(install(&tx, &self.policy, self.device)?.replica);
+        }
         let verdict = apply::Apply::new(&tx, &self.replica, &self.policy, self.device)?.run(feed)?;
         if verdict == Verdict::Applied {
             tx.commit()?;
@@ -322,6 +333,18 @@ fn device_of(conn: &Connection) -> Result<Option<EdgeId>, StoreError> {
         .and_then(|device| u16::try_from(device).ok())
         .map(EdgeId)
         .filter(|device| *device != EdgeId::HUB))
+}
+
+/// Adds what the hub's tables have gained, before the rows that need it. True when something was added.
+fn follow_hub(conn: &Connection, feed: &Feed) -> Result<bool, StoreError> {
+    let mut changed = false;
+    for piece in &feed.pieces {
+        for definition in decode_definitions(piece)?.unwrap_or_default() {
+            changed |= follow::follow(conn, &definition)?;
+            follow::declared(conn, &definition)?;
+        }
+    }
+    Ok(changed)
 }
 
 /// Reads the shape again when a program changed it, and puts capture right.

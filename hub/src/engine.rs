@@ -103,6 +103,13 @@ impl Engine {
             .map(|(link, session)| (*link, session.edge()))
     }
 
+    /// The version that each linked edge has applied, as far as the hub knows.
+    pub fn cursors(&self) -> impl Iterator<Item = (EdgeId, Version)> {
+        self.sessions
+            .values()
+            .map(|session| (session.edge(), session.cursor()))
+    }
+
     /// A frame came on a link.
     pub fn frame(&mut self, link: LinkId, now: Millis, frame: EdgeFrame) {
         if let Some(session) = self.sessions.get_mut(&link) {
@@ -172,6 +179,10 @@ impl Engine {
                         ));
                     }
                     Output::MakeFeed(cursor) => actions.push(Action::MakeFeed(*link, session.edge(), cursor)),
+                    Output::Compare(compare) => {
+                        let compared = self.store.compare(&compare, now)?;
+                        actions.push(Action::Send(*link, HubFrame::Compared(compared)));
+                    }
                     Output::Report(report) => {
                         actions.push(Action::Report(session.edge(), session.cursor(), report));
                     }

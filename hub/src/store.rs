@@ -4,11 +4,15 @@
 //! * [`FeedReader`] makes feeds on a connection of its own.
 //! * An acknowledgement may leave only when [`HubStore::merge`] has returned: by then it is on disk.
 
+mod audit;
 pub mod conflict;
 pub mod feed;
 mod local;
 mod log;
 mod merge;
+mod once;
+mod same;
+mod schema;
 pub mod snapshot;
 mod trash;
 
@@ -16,17 +20,18 @@ pub use merge::MergeError;
 
 use crate::devices;
 use feed::Feed;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use once::{find_merged, is_about_the_file, merge_one};
+use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
 use tt_migrations::capture::install::{InstallError, install};
 use tt_migrations::connection;
+use tt_migrations::follow;
 use tt_migrations::replica::Replica;
 use tt_migrations::state;
 use tt_protocol::change::PieceError;
 use tt_protocol::frame::Hello;
 use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
-use tt_protocol::pieces;
 use tt_protocol::policy::Policy;
 use tt_protocol::session::hub::Standing;
 
@@ -121,13 +126,18 @@ impl HubStore {
         tx.execute_batch(devices::TABLES)?;
         tx.execute_batch(state::TABLES)?;
         state::set(&tx, state::DEVICE, i64::from(EdgeId::HUB.0))?;
-        if state::get(&tx, state::EPOCH)?.is_none() {
+        let new = state::get(&tx, state::EPOCH)?.is_none();
+        if new {
             state::set(&tx, state::EPOCH, 1)?;
             state::set(&tx, state::VERSION, 0)?;
         }
         self.epoch = Epoch(state::get(&tx, state::EPOCH)?.unwrap_or(1).unsigned_abs());
         self.version = Version(state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs());
         let installed = install(&tx, &self.policy, EdgeId::HUB)?;
+        if new {
+            // What is there from the beginning is in every snapshot; only what comes later must be told.
+            follow::undeclared(&tx, installed.replica.tables.values().map(AsRef::as_ref))?;
+        }
         tx.commit()?;
         self.replica = Arc::new(installed.replica);
         Ok(())
@@ -237,14 +247,18 @@ impl HubStore {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         refresh(&tx, &self.policy, &mut self.replica)?;
         let mut version = Version(state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs());
-        if local::cut(&tx, &self.replica, &self.policy, version.next(), now.0)? {
+        let declared = schema::declare(&tx, &self.replica, version.next())?;
+        if local::cut(&tx, &self.replica, &self.policy, version.next(), now.0)? || declared {
             version = version.next();
         }
         let mut outcomes = Vec::with_capacity(changesets.len());
         for changeset in changesets {
-            let outcome = merge_one(&tx, &self.replica, &self.policy, changeset, &mut version, now);
-            if let Err(MergeError::Sqlite(error)) = outcome {
-                return Err(error.into());
+            let outcome = merge_one(&tx, &mut self.replica, &self.policy, changeset, &mut version, now);
+            match outcome {
+                Err(MergeError::Sqlite(error)) if is_about_the_file(&error) => return Err(error.into()),
+                // What it added to the schema is gone again with the rest of it.
+                Err(_) => refresh(&tx, &self.policy, &mut self.replica)?,
+                Ok(_) => {}
             }
             outcomes.push(outcome);
         }
@@ -265,74 +279,6 @@ impl HubStore {
             .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         Ok(())
     }
-}
-
-fn merge_one(
-    conn: &Connection,
-    replica: &Replica,
-    policy: &Policy,
-    changeset: &Changeset,
-    version: &mut Version,
-    now: Millis,
-) -> Result<Outcome, MergeError> {
-    let Changeset {
-        edge,
-        seq,
-        hash,
-        cursor,
-        ..
-    } = changeset;
-    if let Some((known, merged_as)) = find_merged(conn, *edge, *seq)? {
-        let caught_up = !feed::waits(conn, *edge, *cursor, merged_as)?;
-        let merged = Outcome::Merged {
-            version: merged_as,
-            caught_up,
-        };
-        return Ok(if known == *hash { merged } else { Outcome::Fork });
-    }
-    let merged = feed::merged_seq(conn, *edge)?;
-    if merged.next() != *seq {
-        return Ok(Outcome::Gap { merged });
-    }
-    if pieces::hash(&changeset.pieces) != *hash {
-        return Err(MergeError::Damaged(PieceError::Shape));
-    }
-    let next = version.next();
-    conn.execute_batch("SAVEPOINT changeset")?;
-    let context = merge::Context {
-        conn,
-        replica,
-        policy,
-        edge: *edge,
-        version: next,
-    };
-    match merge::Merge::run(context, &changeset.pieces) {
-        Ok(_) => {
-            let row = (edge.0, seq.0 as i64, hash, next.0 as i64, now.0);
-            conn.prepare_cached(
-                "INSERT INTO _sync_merged(edge, seq, hash, version, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(row)?;
-            conn.execute_batch("RELEASE changeset")?;
-            *version = next;
-            Ok(Outcome::Merged {
-                version: next,
-                caught_up: !feed::waits(conn, *edge, *cursor, next)?,
-            })
-        }
-        Err(error) => {
-            conn.execute_batch("ROLLBACK TO changeset; RELEASE changeset")?;
-            Err(error)
-        }
-    }
-}
-
-fn find_merged(conn: &Connection, edge: EdgeId, seq: Seq) -> rusqlite::Result<Option<([u8; 32], Version)>> {
-    conn.prepare_cached("SELECT hash, version FROM _sync_merged WHERE edge = ?1 AND seq = ?2")?
-        .query_row((edge.0, seq.0 as i64), |row| {
-            Ok((row.get(0)?, Version(row.get::<_, i64>(1)?.unsigned_abs())))
-        })
-        .optional()
 }
 
 /// Reads the shape again when a program changed it, and puts capture right.

@@ -3,11 +3,13 @@
 //! Everything here works on a connection that the caller owns. It must never open a network, read a clock
 //! or draw randomness: the time is an argument.
 
+pub mod audit;
 pub mod autoincrement;
 pub mod capture;
 pub mod connection;
 pub mod digest;
 pub mod durable;
+pub mod follow;
 pub mod policy;
 pub mod quote;
 pub mod replica;

@@ -162,10 +162,14 @@ pub fn list(names: &[String]) -> String {
         .join(", ")
 }
 
+/// The key's own collation decides which row is meant, whatever the column's is.
 fn at_key(table: &Table) -> String {
-    table
-        .key_names()
-        .map(|name| format!("{} = ?", ident(name)))
-        .collect::<Vec<_>>()
-        .join(" AND ")
+    let one = |(name, collation): &(String, String)| {
+        if table.rowid_key {
+            format!("{} = ?", ident(name))
+        } else {
+            format!("{} = ? COLLATE {}", ident(name), ident(collation))
+        }
+    };
+    table.key.iter().map(one).collect::<Vec<_>>().join(" AND ")
 }

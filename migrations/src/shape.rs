@@ -181,7 +181,16 @@ pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<Table> {
         .prepare_cached("SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?1")?
         .query_row([name], |row| row.get(0))?;
     let uniques = indexes.uniques;
-    Ok(Table { name: name.to_owned(), columns, key, rowid_key, generated, strict, uniques, foreign_keys })
+    Ok(Table {
+        name: name.to_owned(),
+        columns,
+        key,
+        rowid_key,
+        generated,
+        strict,
+        uniques,
+        foreign_keys,
+    })
 }
 
 type Collated = Vec<(String, String)>;
@@ -230,14 +239,22 @@ fn read_indexes(conn: &Connection, table: &str) -> Result<Indexes> {
             continue;
         }
         let (terms, predicate) = index::terms_and_predicate(conn, &index, columns.as_deref(), partial)?;
-        found.uniques.push(Unique { index, columns, terms, predicate });
+        found.uniques.push(Unique {
+            index,
+            columns,
+            terms,
+            predicate,
+        });
     }
     Ok(found)
 }
 
 fn index_columns(conn: &Connection, index: &str) -> Result<Option<Collated>> {
     let columns = index::columns(conn, index)?;
-    Ok(columns.into_iter().map(|(name, collation)| Some((name?, collation))).collect())
+    Ok(columns
+        .into_iter()
+        .map(|(name, collation)| Some((name?, collation)))
+        .collect())
 }
 
 fn read_foreign_keys(conn: &Connection, table: &str) -> Result<Vec<ForeignKey>> {

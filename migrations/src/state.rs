@@ -14,7 +14,8 @@ CREATE TABLE IF NOT EXISTS _sync_table(
   block_first INTEGER NOT NULL DEFAULT 0,
   lo INTEGER NOT NULL DEFAULT 1,
   hi INTEGER NOT NULL DEFAULT 0,
-  audit INTEGER NOT NULL DEFAULT 0
+  audit INTEGER NOT NULL DEFAULT 0,
+  declared TEXT NOT NULL DEFAULT ''
 );";
 
 /// Device number of this node.

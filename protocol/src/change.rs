@@ -6,11 +6,25 @@
 //! * A piece is self-contained: it can be sent, kept and checked alone.
 
 use crate::block::Block;
+use crate::definition::TableDefinition;
+use crate::dictionary;
+use crate::frame::{from_bytes, to_bytes};
 use crate::limits::{COLUMNS_MAX, PIECE_BYTES_MAX};
 use crate::value::ValueRef;
 use crate::varint::{Reader, put};
-use flate2::Compression;
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use std::io::{Read, Write};
+
+/// First byte of a piece that is not packed.
+const RAW: u8 = 0;
+/// First byte of a deflated piece.
+const DEFLATED: u8 = 1;
+/// First byte of a piece of definitions.
+const DEFINITIONS: u8 = 2;
+/// First byte of a piece that is deflated with the dictionary of names.
+const NAMED: u8 = 3;
+/// Pieces up to this size in bytes are deflated with the dictionary; in larger ones the names weigh nothing.
+const DICTIONARY_PAYS: usize = 16 * 1024;
 
 /// How the rows of a [`TableChange`] changed, which also says what its block's columns are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,7 +133,7 @@ fn reference(kind: Kind, keys: usize, columns: usize) -> impl Fn(usize) -> Optio
     }
 }
 
-/// Encodes and deflates a piece. The first byte says whether deflate paid.
+/// Encodes and deflates a piece. The first byte says how it was packed.
 #[must_use]
 pub fn encode_piece(changes: &[TableChange]) -> Vec<u8> {
     let mut raw = Vec::new();
@@ -127,13 +141,23 @@ pub fn encode_piece(changes: &[TableChange]) -> Vec<u8> {
     for change in changes {
         encode_change(&mut raw, change);
     }
-    let mut packed = vec![1];
-    packed = deflate(packed, &raw);
+    let packed = if raw.len() <= DICTIONARY_PAYS { with_dictionary(&raw) } else { deflate(vec![DEFLATED], &raw) };
     if packed.len() <= raw.len() {
         return packed;
     }
-    raw.insert(0, 0);
+    raw.insert(0, RAW);
     raw
+}
+
+/// Deflates a small piece with the names that it is likely to hold as a dictionary.
+fn with_dictionary(raw: &[u8]) -> Vec<u8> {
+    let mut deflate = Compress::new(Compression::new(6), false);
+    deflate.set_dictionary(dictionary::names()).expect("a dictionary at the start of a stream is always taken");
+    // Deflate never needs more than a few bytes above the input's length.
+    let mut packed = Vec::with_capacity(raw.len() + 64);
+    packed.push(NAMED);
+    let status = deflate.compress_vec(raw, &mut packed, FlushCompress::Finish).expect("memory to memory");
+    if status == Status::StreamEnd { packed } else { vec![RAW; raw.len() + 1] }
 }
 
 /// Large pieces are deflated fast: on two cores the processor, not the wireless, is what they wait for.
@@ -144,15 +168,34 @@ fn deflate(out: Vec<u8>, raw: &[u8]) -> Vec<u8> {
     encoder.finish().expect("writing to a Vec cannot fail")
 }
 
-/// Reads a piece that came from outside.
+/// Encodes definitions of tables as a piece of their own, which comes before the rows that need it.
+#[must_use]
+pub fn encode_definitions(definitions: &[TableDefinition]) -> Vec<u8> {
+    deflate(vec![DEFINITIONS], &to_bytes(&definitions))
+}
+
+/// Definitions of tables, if the piece holds such; None for a piece of rows.
+///
+/// # Errors
+/// When the bytes do not inflate within the limit, or are no definitions.
+pub fn decode_definitions(bytes: &[u8]) -> Result<Option<Vec<TableDefinition>>, PieceError> {
+    match bytes.split_first() {
+        Some((&DEFINITIONS, body)) => from_bytes(&inflate(body)?).map(Some).map_err(|_| PieceError::Shape),
+        _ => Ok(None),
+    }
+}
+
+/// Reads a piece that came from outside. A piece of definitions holds no rows.
 ///
 /// # Errors
 /// When the bytes do not inflate within the limit, or are not a piece.
 pub fn decode_piece(bytes: &[u8]) -> Result<Vec<TableChange>, PieceError> {
     let (mode, body) = bytes.split_first().ok_or(PieceError::Shape)?;
     match mode {
-        0 => decode_raw(body),
-        1 => decode_raw(&inflate(body)?),
+        &RAW => decode_raw(body),
+        &DEFLATED => decode_raw(&inflate(body)?),
+        &DEFINITIONS => Ok(Vec::new()),
+        &NAMED => decode_raw(&inflate_named(body)?),
         _ => Err(PieceError::Shape),
     }
 }
@@ -163,6 +206,18 @@ fn inflate(body: &[u8]) -> Result<Vec<u8>, PieceError> {
     match decoder.read_to_end(&mut raw) {
         Ok(_) if raw.len() <= PIECE_BYTES_MAX => Ok(raw),
         _ => Err(PieceError::Inflate(body.len())),
+    }
+}
+
+/// Inflates a small piece. What such a piece may come to is bounded by when the dictionary is used.
+fn inflate_named(body: &[u8]) -> Result<Vec<u8>, PieceError> {
+    let damaged = || PieceError::Inflate(body.len());
+    let mut inflate = Decompress::new(false);
+    inflate.set_dictionary(dictionary::names()).map_err(|_| damaged())?;
+    let mut raw = Vec::with_capacity(DICTIONARY_PAYS);
+    match inflate.decompress_vec(body, &mut raw, FlushDecompress::Finish) {
+        Ok(Status::StreamEnd) if inflate.total_in() == body.len() as u64 => Ok(raw),
+        _ => Err(damaged()),
     }
 }
 
@@ -267,6 +322,19 @@ mod tests {
         assert_eq!(back[0].pair(0, 1), (ValueRef::Null, ValueRef::Text(b"x")));
         assert_eq!(back[0].time(5), 1_700_000_000_000);
         assert_eq!(back[0].columns, update().columns);
+    }
+
+    #[test]
+    fn one_count_is_mostly_the_count_and_not_the_names_of_its_columns() {
+        let columns = "id employee_name product_name box_number bag_number bag_label_count displays_made";
+        let columns: Vec<String> = columns.split(' ').map(str::to_owned).collect();
+        let mut change = TableChange::new("warehouse_submissions", Kind::Insert, 1, columns);
+        let name = ValueRef::Text(b"Ana");
+        let row = [ValueRef::Integer(262_145), name, name, ValueRef::Integer(3), ValueRef::Null, ValueRef::Null];
+        change.rows.push(row.into_iter().chain([ValueRef::Integer(5), ValueRef::Integer(1_700_000_000_000)]));
+        let piece = encode_piece(&[change]);
+        assert!(piece.len() < 75, "{} bytes", piece.len());
+        assert_eq!(decode_piece(&piece).expect("valid")[0].key(0).next(), Some(ValueRef::Integer(262_145)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! * A frame is at most [`FRAME_BYTES_MAX`] bytes, checked before decoding, because bincode ignores its
 //!   own limit on slices. Bytes left over are refused.
 
+use crate::audit::{Compare, Compared};
 use crate::limits::FRAME_BYTES_MAX;
 use crate::number::{EdgeId, Epoch, Millis, Seq, Version};
 use bincode::Options;
@@ -26,6 +27,8 @@ pub enum EdgeFrame {
     Report(Report),
     /// Asks for a [`HubFrame::Pong`] with the same number.
     Ping(u64),
+    /// Asks to compare a table with the hub's.
+    Compare(Compare),
 }
 
 /// What the hub says.
@@ -41,6 +44,8 @@ pub enum HubFrame {
     Feed(FeedPiece),
     /// Answer to a Ping.
     Pong(Pong),
+    /// Answer to a compare.
+    Compared(Compared),
 }
 
 /// The edge introduces itself.

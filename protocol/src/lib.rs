@@ -3,9 +3,12 @@
 //! Nothing here does I/O, reads a clock, draws randomness or knows SQLite: time, random bytes and
 //! received bytes are arguments. That is what lets thousands of simulated worlds run in seconds.
 
+pub mod audit;
 pub mod backoff;
 pub mod block;
 pub mod change;
+pub mod definition;
+mod dictionary;
 pub mod digest;
 pub mod download;
 pub mod enrol;

@@ -7,8 +7,9 @@ use anyhow::{Context as _, bail};
 use serde_json::Value as Json;
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that should happen soon, on a slow and busy machine.
@@ -22,6 +23,17 @@ pub struct Program(pub PathBuf);
 pub struct Daemon {
     child: Child,
     log: PathBuf,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its exit code; -1 when it was killed.
+    pub code: i32,
+    /// What it printed.
+    pub out: String,
+    /// What it said on stderr.
+    pub err: String,
 }
 
 /// A hub's folder, and its daemon while it runs.
@@ -40,6 +52,8 @@ pub struct Edge {
     pub program: Program,
     /// Its folder.
     pub dir: PathBuf,
+    /// The program's file.
+    pub db: PathBuf,
     /// Its daemon.
     pub daemon: Option<Daemon>,
 }
@@ -49,16 +63,26 @@ impl Program {
     #[must_use]
     pub fn command(&self, role: &str, dir: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
-        command.arg(role).args(args).arg("--data").arg(dir).stdin(Stdio::null());
+        command
+            .arg(role)
+            .args(args)
+            .arg("--data")
+            .arg(dir)
+            .stdin(Stdio::null());
         command
     }
 
     /// Runs a command to its end.
     ///
     /// # Errors
-    /// When it cannot be started.
-    pub fn output(&self, role: &str, dir: &Path, args: &[&str]) -> anyhow::Result<Output> {
-        Ok(self.command(role, dir, args).output()?)
+    /// When it cannot be started, or prints what is no text.
+    pub fn say(&self, role: &str, dir: &Path, args: &[&str]) -> anyhow::Result<Said> {
+        let output = self.command(role, dir, args).output()?;
+        Ok(Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout)?,
+            err: String::from_utf8(output.stderr)?,
+        })
     }
 
     /// Runs a command that must succeed; gives what it printed.
@@ -66,18 +90,26 @@ impl Program {
     /// # Errors
     /// When it fails, with what it said.
     pub fn must(&self, role: &str, dir: &Path, args: &[&str]) -> anyhow::Result<String> {
-        let output = self.output(role, dir, args)?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("tt-{role} {} ended with {}: {}", args.join(" "), output.status, said.trim());
+        let said = self.say(role, dir, args)?;
+        if said.code != 0 {
+            bail!(
+                "tt-{role} {} ended with {}: {}",
+                args.join(" "),
+                said.code,
+                said.err.trim()
+            );
         }
-        Ok(String::from_utf8(output.stdout)?)
+        Ok(said.out)
     }
 
     fn start(&self, role: &str, dir: &Path, args: &[&str]) -> anyhow::Result<Daemon> {
         let log = dir.join(format!("{role}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
-        let child = self.command(role, dir, args).stdout(Stdio::null()).stderr(file).spawn()?;
+        let child = self
+            .command(role, dir, args)
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()?;
         Ok(Daemon { child, log })
     }
 }
@@ -99,12 +131,31 @@ impl Daemon {
         Ok(())
     }
 
+    /// True while it has not ended.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Everything that it and its predecessors have logged.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn log(&self) -> anyhow::Result<String> {
+        fs::read_to_string(&self.log).with_context(|| format!("cannot read {}", self.log.display()))
+    }
+
     /// Asks it to stop and waits for its end.
     ///
     /// # Errors
     /// When it does not end in time or not cleanly.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string())
+            .status()?;
         let status = until("the daemon ends", || Ok(self.child.try_wait()?))?;
         if !status.success() {
             bail!("the daemon ended with {status}; see {}", self.log.display());
@@ -132,7 +183,11 @@ impl Hub {
             args.extend(["--adopt".to_owned(), file.display().to_string()]);
         }
         program.must("hub", dir, &args.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self { program: program.clone(), dir: dir.to_owned(), daemon: None })
+        Ok(Self {
+            program: program.clone(),
+            dir: dir.to_owned(),
+            daemon: None,
+        })
     }
 
     /// The canonical file.
@@ -155,7 +210,9 @@ impl Hub {
                 let said = fs::read_to_string(&daemon.log).unwrap_or_default();
                 bail!("tt-hub serve ended with {status}: {said}");
             }
-            let Ok(bytes) = fs::read(&file) else { return Ok(None) };
+            let Ok(bytes) = fs::read(&file) else {
+                return Ok(None);
+            };
             let json: Json = serde_json::from_slice(&bytes)?;
             // A file that an earlier, killed daemon left behind names another process.
             if json["pid"] != daemon.child.id() {
@@ -167,13 +224,25 @@ impl Hub {
         Ok(address)
     }
 
+    /// Runs a command in this hub's folder.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn say(&self, args: &[&str]) -> anyhow::Result<Said> {
+        self.program.say("hub", &self.dir, args)
+    }
+
     /// Makes a token for a device.
     ///
     /// # Errors
     /// When `invite` fails.
     pub fn invite(&self, name: &str) -> anyhow::Result<String> {
-        let json: Json = serde_json::from_str(&self.program.must("hub", &self.dir, &["invite", name, "--json"])?)?;
-        json["token"].as_str().map(str::to_owned).context("invite --json gives a token")
+        let json: Json =
+            serde_json::from_str(&self.program.must("hub", &self.dir, &["invite", name, "--json"])?)?;
+        json["token"]
+            .as_str()
+            .map(str::to_owned)
+            .context("invite --json gives a token")
     }
 }
 
@@ -183,22 +252,60 @@ impl Edge {
     /// # Errors
     /// When `join` fails.
     pub fn join(program: &Program, dir: &Path, token: &str) -> anyhow::Result<Self> {
-        program.must("edge", dir, &["join", token])?;
-        Ok(Self { program: program.clone(), dir: dir.to_owned(), daemon: None })
+        Self::join_file(program, dir, token, None)
+    }
+
+    /// Joins a new device, with the file that its program uses already if one is given.
+    ///
+    /// # Errors
+    /// When `join` fails.
+    pub fn join_file(
+        program: &Program,
+        dir: &Path,
+        token: &str,
+        file: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let mut args = vec!["join".to_owned(), token.to_owned()];
+        if let Some(file) = file {
+            args.extend(["--db".to_owned(), file.display().to_string()]);
+        }
+        program.must("edge", dir, &args.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Self::joined(program, dir, file))
+    }
+
+    /// A device that has joined.
+    #[must_use]
+    pub fn joined(program: &Program, dir: &Path, file: Option<&Path>) -> Self {
+        let db = file.map_or_else(|| dir.join("tablet_counter.db"), Path::to_owned);
+        Self {
+            program: program.clone(),
+            dir: dir.to_owned(),
+            db,
+            daemon: None,
+        }
     }
 
     /// The program's file.
     #[must_use]
     pub fn db(&self) -> PathBuf {
-        self.dir.join("tablet_counter.db")
+        self.db.clone()
     }
 
-    /// Starts the daemon.
+    /// Starts the daemon and waits until commands can ask it.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it does not come up.
     pub fn run(&mut self) -> anyhow::Result<()> {
-        self.daemon = Some(self.program.start("edge", &self.dir, &["run"])?);
+        let mut daemon = self.program.start("edge", &self.dir, &["run"])?;
+        // What a killed daemon left behind refuses.
+        let socket = self.dir.join("control.sock");
+        until("the daemon listens", || {
+            if let Some(status) = daemon.child.try_wait()? {
+                bail!("tt-edge run ended with {status}: {}", daemon.log()?);
+            }
+            Ok(UnixStream::connect(&socket).ok().map(drop))
+        })?;
+        self.daemon = Some(daemon);
         Ok(())
     }
 
@@ -207,9 +314,16 @@ impl Edge {
     /// # Errors
     /// When it prints something else.
     pub fn status(&self) -> anyhow::Result<Json> {
-        let output = self.program.output("edge", &self.dir, &["status", "--json"])?;
-        serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("status said: {}", String::from_utf8_lossy(&output.stderr)))
+        let said = self.say(&["status", "--json"])?;
+        serde_json::from_str(&said.out).with_context(|| format!("status said: {}", said.err))
+    }
+
+    /// Runs a command in this device's folder.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn say(&self, args: &[&str]) -> anyhow::Result<Said> {
+        self.program.say("edge", &self.dir, args)
     }
 
     /// `sync`.
@@ -217,7 +331,9 @@ impl Edge {
     /// # Errors
     /// When it does not come in step, with the reason that it gave.
     pub fn sync(&self, timeout_s: &str) -> anyhow::Result<()> {
-        self.program.must("edge", &self.dir, &["sync", "--timeout", timeout_s]).map(drop)
+        self.program
+            .must("edge", &self.dir, &["sync", "--timeout", timeout_s])
+            .map(drop)
     }
 }
 

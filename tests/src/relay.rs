@@ -1,13 +1,14 @@
 //! A stretch of bad wireless: a UDP relay between devices and a hub that can be cut and mended.
 //!
 //! While it is cut, every packet is lost in both directions and neither side is told, as when a
-//! scanner goes behind a shelf. Both ends are on loopback.
+//! scanner goes behind a shelf. It can cut itself in the middle of a transfer, and follow a hub that
+//! moves. Both ends are on loopback.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -23,11 +24,34 @@ pub struct Relay {
 }
 
 struct State {
-    hub: SocketAddr,
+    hub: RwLock<SocketAddr>,
     cut: AtomicBool,
     ended: AtomicBool,
     moved: AtomicU64,
-    bytes: AtomicU64,
+    /// Bytes towards the hub.
+    sent: AtomicU64,
+    /// Bytes towards the devices.
+    received: AtomicU64,
+    /// Sum of both at which it cuts itself.
+    cut_at: AtomicU64,
+}
+
+impl State {
+    /// Counts a datagram. False when it is lost.
+    fn carry(&self, counter: &AtomicU64, len: usize) -> bool {
+        if self.cut.load(Ordering::SeqCst) {
+            return false;
+        }
+        counter.fetch_add(len as u64, Ordering::SeqCst);
+        if self.bytes() >= self.cut_at.load(Ordering::SeqCst) {
+            self.cut.store(true, Ordering::SeqCst);
+        }
+        true
+    }
+
+    fn bytes(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst) + self.received.load(Ordering::SeqCst)
+    }
 }
 
 impl Relay {
@@ -39,14 +63,18 @@ impl Relay {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         let address = socket.local_addr()?;
         let state = Arc::new(State {
-            hub,
+            hub: RwLock::new(hub),
             cut: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             moved: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            cut_at: AtomicU64::new(u64::MAX),
         });
         let shared = Arc::clone(&state);
-        thread::Builder::new().name("relay".into()).spawn(move || forward(&socket, &shared))?;
+        thread::Builder::new()
+            .name("relay".into())
+            .spawn(move || forward(&socket, &shared))?;
         Ok(Self { address, state })
     }
 
@@ -61,8 +89,20 @@ impl Relay {
         self.state.cut.store(true, Ordering::SeqCst);
     }
 
+    /// Loses everything once so many more bytes were carried, both directions together.
+    pub fn cut_after(&self, bytes: u64) {
+        self.state.cut_at.store(self.bytes() + bytes, Ordering::SeqCst);
+    }
+
+    /// True while it loses everything.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.state.cut.load(Ordering::SeqCst)
+    }
+
     /// Carries packets again.
     pub fn mend(&self) {
+        self.state.cut_at.store(u64::MAX, Ordering::SeqCst);
         self.state.cut.store(false, Ordering::SeqCst);
     }
 
@@ -71,10 +111,28 @@ impl Relay {
         self.state.moved.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Leads to a hub that listens somewhere else now.
+    pub fn lead_to(&self, hub: SocketAddr) {
+        *self.state.hub.write().unwrap_or_else(PoisonError::into_inner) = hub;
+        self.move_devices();
+    }
+
     /// Bytes carried so far, both directions, without UDP and IP headers.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.state.bytes.load(Ordering::Relaxed)
+        self.state.bytes()
+    }
+
+    /// Bytes carried so far from devices to the hub.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.state.sent.load(Ordering::SeqCst)
+    }
+
+    /// Bytes carried so far from the hub to devices.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.state.received.load(Ordering::SeqCst)
     }
 }
 
@@ -91,13 +149,16 @@ fn forward(socket: &UdpSocket, state: &Arc<State>) {
     // Only a refused timeout could make it wait for ever, and then the process's end ends it.
     let _ = socket.set_read_timeout(Some(LOOK));
     while !state.ended.load(Ordering::SeqCst) {
-        let Ok((len, device)) = socket.recv_from(&mut datagram) else { continue };
-        if state.cut.load(Ordering::SeqCst) {
+        let Ok((len, device)) = socket.recv_from(&mut datagram) else {
+            continue;
+        };
+        if !state.carry(&state.sent, len) {
             continue;
         }
         let key = (device, state.moved.load(Ordering::SeqCst));
-        let Ok(up) = upstream.entry(key).or_try_insert(|| open(socket, device, state)) else { continue };
-        state.bytes.fetch_add(len as u64, Ordering::Relaxed);
+        let Ok(up) = upstream.entry(key).or_try_insert(|| open(socket, device, state)) else {
+            continue;
+        };
         // What cannot be sent is lost: it is wireless.
         let _ = up.send(&datagram[..len]);
     }
@@ -124,16 +185,15 @@ impl OrTryInsert<UdpSocket> for std::collections::hash_map::Entry<'_, (SocketAdd
 /// A socket towards the hub, with a thread that carries the answers back.
 fn open(socket: &UdpSocket, device: SocketAddr, state: &Arc<State>) -> io::Result<UdpSocket> {
     let up = UdpSocket::bind("127.0.0.1:0")?;
-    up.connect(state.hub)?;
+    up.connect(*state.hub.read().unwrap_or_else(PoisonError::into_inner))?;
     up.set_read_timeout(Some(LOOK))?;
     let (down, back, state) = (up.try_clone()?, socket.try_clone()?, Arc::clone(state));
     thread::Builder::new().name("relay-back".into()).spawn(move || {
         let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
         while !state.ended.load(Ordering::SeqCst) {
             if let Ok(len) = down.recv(&mut datagram)
-                && !state.cut.load(Ordering::SeqCst)
+                && state.carry(&state.received, len)
             {
-                state.bytes.fetch_add(len as u64, Ordering::Relaxed);
                 let _ = back.send_to(&datagram[..len], device);
             }
         }

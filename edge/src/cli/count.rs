@@ -3,16 +3,20 @@
 //! It needs no daemon and no hub: what it writes is captured like anybody's.
 
 use super::Outcome;
+use crate::daemon::DaemonError;
 use crate::place::Place;
+use crate::store::StoreError;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params_from_iter};
 use serde_json::json;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub(super) struct CountArgs {
     /// Who counted.
     #[arg(long, value_name = "NAME")]
@@ -54,15 +58,17 @@ pub(super) struct CountArgs {
 
 pub(super) fn count(place: &Place, args: &CountArgs, json: bool) -> Outcome {
     let numbers = [args.displays, args.packs, args.loose, args.damaged, args.good];
-    if numbers.iter().any(|number| *number < 0) {
+    let places = [args.box_number, args.bag_number].into_iter().flatten();
+    if numbers.into_iter().chain(places).any(|number| number < 0) {
         bail!("a count cannot be negative: correct an entry in the program that made it");
     }
     let db = place.db()?;
-    let mut conn = Connection::open_with_flags(&db, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .with_context(|| format!("cannot open {}", db.display()))?;
-    conn.busy_timeout(Duration::from_secs(30))?;
-    conn.pragma_update(None, "foreign_keys", true)?;
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if !db.exists() {
+        return Err(StoreError::Missing(db).into());
+    }
+    let unusable = |source| DaemonError::Unusable { path: db.clone(), source };
+    let mut conn = open(&db).map_err(unusable)?;
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unusable)?;
     let po = args.po.as_ref().map(|number| find_po(&tx, number)).transpose()?;
     let id = insert(&tx, args, po)?;
     if let (Some(po), Some(item)) = (po, &args.item) {
@@ -75,6 +81,13 @@ pub(super) fn count(place: &Place, args: &CountArgs, json: bool) -> Outcome {
         println!("Saved on this device as entry {id}.");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn open(db: &Path) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    conn.busy_timeout(Duration::from_secs(30))?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    Ok(conn)
 }
 
 fn find_po(tx: &Transaction<'_>, number: &str) -> anyhow::Result<i64> {

@@ -4,12 +4,13 @@
 use super::{Outcome, runtime};
 use crate::identity::{DeviceKey, Identity};
 use crate::join::{self, Joined};
-use crate::link;
+use crate::link::{self, LinkError};
 use crate::place::{Place, lock};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tt_protocol::token::Token;
@@ -50,30 +51,69 @@ pub(super) fn join(place: &Place, args: JoinArgs, json: bool) -> Outcome {
     }
     place.create()?;
     let _lock = lock(&db)?;
-    let joined = runtime()?.block_on(enrol_and_fetch(place, &token, &db))?;
+    let joined = match finished(place, &token, &db) {
+        Some(()) => join::already(&db)?,
+        None => runtime()?.block_on(enrol_and_fetch(place, &token, &db))?,
+    };
     place.remember_db(&db)?;
+    let packed = place.packed_snapshot();
+    if packed.exists() {
+        std::fs::remove_file(&packed).with_context(|| format!("cannot remove {}", packed.display()))?;
+    }
     let identity = Identity::load(place.dir())?;
     report(&identity, &db, &joined, json);
     Ok(ExitCode::SUCCESS)
 }
 
-async fn enrol_and_fetch(place: &Place, token: &Token, db: &std::path::Path) -> anyhow::Result<Joined> {
+/// An earlier attempt for this token that only did not write down its end.
+fn finished(place: &Place, token: &Token, db: &Path) -> Option<()> {
+    let identity = earlier(place, token)?;
+    (join::device_in(db)? == identity.device).then_some(())
+}
+
+/// The identity of an earlier attempt with a token of this name from this hub.
+fn earlier(place: &Place, token: &Token) -> Option<Identity> {
+    let identity = Identity::load(place.dir()).ok()?;
+    let authority: [u8; 32] = Sha256::digest(&identity.ca).into();
+    (identity.name == token.name && authority == token.ca_sha256).then_some(identity)
+}
+
+async fn enrol_and_fetch(place: &Place, token: &Token, db: &Path) -> anyhow::Result<Joined> {
     join::check_existing(db)?;
+    let packed = place.packed_snapshot();
+    let identity = match earlier(place, token) {
+        // Its token is used up, and this is who used it. A revoked one needs the new token.
+        Some(identity) => match fetch(&identity, token, &packed).await {
+            Err(LinkError::Refused(_) | LinkError::CertificateRefused(_)) => {
+                enrol_and_then_fetch(place, token, &packed).await?
+            }
+            fetched => fetched.map(|()| identity)?,
+        },
+        None => enrol_and_then_fetch(place, token, &packed).await?,
+    };
+    Ok(join::install(&packed, db, identity.device)?)
+}
+
+async fn enrol_and_then_fetch(place: &Place, token: &Token, packed: &Path) -> anyhow::Result<Identity> {
     let key = DeviceKey::for_joining(place.dir())?;
     let enrolled = link::join(token, &key, DEADLINE).await?;
     let mut identity = Identity::adopt(place.dir(), &enrolled.enrolled, &enrolled.ca)?;
     identity.add_address(place.dir(), &enrolled.address)?;
-    let link = link::connect(&identity, &identity.addresses, DEADLINE).await?;
-    let packed = place.dir().join("snapshot.db.gz");
-    let fetched = link::fetch_snapshot(&link.connection, &packed, |_| {}).await;
-    link.close("the snapshot is here").await;
-    fetched?;
-    let joined = join::install(&packed, db, identity.device)?;
-    std::fs::remove_file(&packed).with_context(|| format!("cannot remove {}", packed.display()))?;
-    Ok(joined)
+    fetch(&identity, token, packed).await?;
+    Ok(identity)
 }
 
-fn report(identity: &Identity, db: &std::path::Path, joined: &Joined, json: bool) {
+/// Fetches the snapshot, or what is missing of it.
+async fn fetch(identity: &Identity, token: &Token, packed: &Path) -> Result<(), LinkError> {
+    let mut addresses = token.addresses.clone();
+    addresses.extend(identity.addresses.iter().filter(|known| !token.addresses.contains(known)).cloned());
+    let link = link::connect(identity, &addresses, DEADLINE).await?;
+    let fetched = link::fetch_snapshot(&link.connection, packed, |_| {}).await;
+    link.close("the snapshot is here").await;
+    fetched.map(drop)
+}
+
+fn report(identity: &Identity, db: &Path, joined: &Joined, json: bool) {
     let (name, device) = (&identity.name, identity.device);
     for table in &joined.keyless {
         eprintln!("tt-edge: table \"{table}\" has no primary key and is NOT replicated: give it one");

@@ -5,13 +5,17 @@ use crate::daemon::control::{self, Reply, Request};
 use crate::daemon::link;
 use crate::daemon::worker::{Event, Worker};
 use crate::identity::Identity;
-use crate::place::{Place, lock};
+use crate::place::{Lock, Place, PlaceError, lock};
 use anyhow::{anyhow, bail};
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// How often to look whether a daemon that is starting listens.
+const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(super) struct SyncArgs {
@@ -34,10 +38,9 @@ pub(super) fn sync(place: &Place, args: SyncArgs, json: bool) -> Outcome {
     if let Some(address) = &args.hub {
         identity.add_address(place.dir(), address)?;
     }
-    let timeout_ms = u64::try_from(wait.as_millis())?;
-    let reply = match ask::daemon(place, &Request::Sync { timeout_ms }, wait + Duration::from_secs(5))? {
-        Some(reply) => reply,
-        None => runtime()?.block_on(once(place, identity, all, wait))?,
+    let reply = match who(place, wait)? {
+        Who::Daemon(reply) => reply,
+        Who::ThisProcess(lock) => runtime()?.block_on(once(place, &lock, identity, all, wait))?,
     };
     match reply {
         Reply::InStep => {
@@ -53,15 +56,47 @@ pub(super) fn sync(place: &Place, args: SyncArgs, json: bool) -> Outcome {
     }
 }
 
-/// Links, asks until the end of the wait, and goes.
-async fn once(place: &Place, identity: Identity, addresses: Vec<String>, wait: Duration) -> anyhow::Result<Reply> {
+/// Who does the work.
+enum Who {
+    /// The daemon did.
+    Daemon(Reply),
+    /// This process may: it holds the file's lock.
+    ThisProcess(Lock),
+}
+
+/// Asks the daemon, or takes its place. One that is starting holds the lock already but does not listen
+/// yet; another `sync` is over soon: both are worth waiting for.
+fn who(place: &Place, wait: Duration) -> anyhow::Result<Who> {
     let db = place.db()?;
-    let _lock = lock(&db)?;
+    let timeout_ms = u64::try_from(wait.as_millis())?;
+    let mut left = wait;
+    loop {
+        if let Some(reply) = ask::daemon(place, &Request::Sync { timeout_ms }, wait + Duration::from_secs(5))? {
+            return Ok(Who::Daemon(reply));
+        }
+        match lock(&db) {
+            Ok(lock) => return Ok(Who::ThisProcess(lock)),
+            Err(PlaceError::Locked { .. }) if left > Duration::ZERO => std::thread::sleep(LOOK),
+            Err(error) => return Err(error.into()),
+        }
+        left = left.saturating_sub(LOOK);
+    }
+}
+
+/// Links, asks until the end of the wait, and goes.
+async fn once(
+    place: &Place,
+    _lock: &Lock,
+    identity: Identity,
+    addresses: Vec<String>,
+    wait: Duration,
+) -> anyhow::Result<Reply> {
+    let db = place.db()?;
     let (events, queue) = mpsc::channel(64);
     let worker = Worker::start(&db, queue)?;
     let state = worker.state();
     let stop = tokio_util::sync::CancellationToken::new();
-    let keeper = tokio::spawn(link::keep(identity, addresses, events.clone(), stop.clone()));
+    let keeper = tokio::spawn(link::keep(identity, addresses, events.clone(), Arc::default(), stop.clone()));
     let reply = control::sync(&events, &state, wait).await;
     stop.cancel();
     let _ = keeper.await;

@@ -7,10 +7,11 @@ use super::DaemonError;
 use crate::place::Place;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -76,7 +77,7 @@ impl StatusReply {
     }
 }
 
-/// Opens the ear.
+/// Opens the ear. Who asks for a sync also knocks, so that a waiting link is tried at once.
 ///
 /// # Errors
 /// When the socket cannot be made.
@@ -84,6 +85,7 @@ pub fn listen(
     place: &Place,
     events: mpsc::Sender<Event>,
     state: watch::Receiver<State>,
+    knock: Arc<Notify>,
     stop: CancellationToken,
 ) -> Result<JoinHandle<()>, DaemonError> {
     let path = place.control();
@@ -99,7 +101,7 @@ pub fn listen(
             };
             match stream {
                 Ok((stream, _)) => {
-                    tokio::spawn(serve(stream, events.clone(), state.clone()));
+                    tokio::spawn(serve(stream, events.clone(), state.clone(), Arc::clone(&knock)));
                 }
                 Err(error) => tracing::warn!(%error, "a command could not be heard"),
             }
@@ -107,7 +109,12 @@ pub fn listen(
     }))
 }
 
-async fn serve(stream: UnixStream, events: mpsc::Sender<Event>, state: watch::Receiver<State>) {
+async fn serve(
+    stream: UnixStream,
+    events: mpsc::Sender<Event>,
+    state: watch::Receiver<State>,
+    knock: Arc<Notify>,
+) {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     if BufReader::new(read.take(REQUEST_BYTES_MAX)).read_line(&mut line).await.is_err() {
@@ -115,7 +122,10 @@ async fn serve(stream: UnixStream, events: mpsc::Sender<Event>, state: watch::Re
     }
     let reply = match serde_json::from_str(&line) {
         Ok(Request::Status) => status(&events, &state).await,
-        Ok(Request::Sync { timeout_ms }) => sync(&events, &state, Duration::from_millis(timeout_ms)).await,
+        Ok(Request::Sync { timeout_ms }) => {
+            knock.notify_waiters();
+            sync(&events, &state, Duration::from_millis(timeout_ms)).await
+        }
         Err(error) => Reply::Failed(format!("the daemon does not understand this command: {error}")),
     };
     let mut bytes = serde_json::to_vec(&reply).expect("plain data");

@@ -5,8 +5,9 @@
 use super::worker::Event;
 use crate::identity::Identity;
 use crate::link::{FrameReceiver, Link, LinkError, connect};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tt_protocol::backoff::{Backoff, WAIT_MAX};
 use tt_protocol::frame::{EdgeFrame, HubFrame, from_bytes, to_bytes};
@@ -16,14 +17,18 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Frames for the hub that may wait: a few pieces of a large changeset.
 const FRAMES_MAX: usize = 4;
 
-/// Keeps a link until `stop`.
+/// Keeps a link until `stop`. A `knock` ends the wait before the next attempt.
 pub async fn keep(
     identity: Identity,
     addresses: Vec<String>,
     events: mpsc::Sender<Event>,
+    knock: Arc<Notify>,
     stop: CancellationToken,
 ) {
     let mut backoff = Backoff::new();
+    if events.send(Event::Connecting(addresses.join(", "))).await.is_err() {
+        return;
+    }
     while !stop.is_cancelled() {
         let ended = tokio::select! {
             ended = once(&identity, &addresses, &events, true) => ended,
@@ -40,11 +45,16 @@ pub async fn keep(
             Err(error) => (error.to_string(), WAIT_MAX),
         };
         tracing::info!(%reason, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "no link; trying again");
-        if events.send(Event::LinkDown(reason)).await.is_err() {
+        let event = match ended {
+            Err(LinkError::Refused(reason)) => Event::Refused(reason),
+            _ => Event::LinkDown(reason),
+        };
+        if events.send(event).await.is_err() {
             return;
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            () = knock.notified() => {}
             () = stop.cancelled() => {}
         }
     }

@@ -9,6 +9,7 @@ use crate::engine::{Engine, Step};
 use crate::store::{EdgeStore, StoreError};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tt_migrations::{policy, state};
 use tt_protocol::frame::{EdgeFrame, HubFrame, Report};
@@ -18,13 +19,23 @@ use tt_protocol::number::Millis;
 /// a program's own SQLite, perhaps an old one, would do it.
 const WAL_BYTES_MAX: u64 = 200 * 4096;
 
+/// Looks at the file right after it changed, and the pause before each: together half a millisecond, which
+/// is longer than a sync of a good disk.
+const LOOKS: u32 = 10;
+/// See [`LOOKS`].
+const LOOK: Duration = Duration::from_micros(50);
+
 /// What can happen to the file's thread.
 #[derive(Debug)]
 pub enum Event {
+    /// The hub is being looked for at these addresses.
+    Connecting(String),
     /// A link is there; frames for the hub go into this queue.
     LinkUp(mpsc::Sender<EdgeFrame>, bool),
     /// A frame from the hub.
     Frame(HubFrame),
+    /// The hub refuses this device, and why. The link is gone.
+    Refused(String),
     /// The link is gone, for this reason.
     LinkDown(String),
     /// Something in the folder changed, or it is time to look.
@@ -110,7 +121,11 @@ impl Worker {
                 if matches!(event, Event::Stop) {
                     break;
                 }
+                let woken = matches!(event, Event::Wake);
                 thread.event(event);
+                if woken {
+                    thread.look_again(&queue);
+                }
             }
         })?;
         Ok(Self { thread, state })
@@ -134,7 +149,14 @@ impl Worker {
 ///
 /// # Errors
 /// When the file cannot be opened or belongs to no hub.
-pub fn open(db: &Path) -> Result<EdgeStore, StoreError> {
+pub fn open(db: &Path) -> Result<EdgeStore, DaemonError> {
+    open_store(db).map_err(|error| match error {
+        StoreError::Sqlite(source) => DaemonError::Unusable { path: db.to_owned(), source },
+        other => other.into(),
+    })
+}
+
+fn open_store(db: &Path) -> Result<EdgeStore, StoreError> {
     if !db.exists() {
         return Err(StoreError::Missing(db.to_owned()));
     }
@@ -156,6 +178,8 @@ pub fn open(db: &Path) -> Result<EdgeStore, StoreError> {
 impl Thread {
     fn event(&mut self, event: Event) {
         match event {
+            Event::Connecting(addresses) => self.connecting(&addresses),
+            Event::Refused(reason) => return self.refused(reason),
             Event::LinkUp(link, wait) => self.link_up(link, wait),
             Event::Frame(frame) => self.engine.frame(clock::now(), frame),
             Event::LinkDown(reason) => self.link_down(&reason),
@@ -172,6 +196,33 @@ impl Thread {
             Event::Stop => {}
         }
         self.work();
+    }
+
+    /// A program's commit becomes visible a moment after the change of its file. Waiting that moment here
+    /// is what makes a count leave within a millisecond; nothing else waits meanwhile.
+    fn look_again(&mut self, queue: &mpsc::Receiver<Event>) {
+        for _ in 0..LOOKS {
+            if !queue.is_empty() || !self.engine.is_up() {
+                return;
+            }
+            std::thread::sleep(LOOK);
+            match self.engine.store_mut().written_by_others() {
+                Ok(true) => {
+                    self.engine.dirty();
+                    return self.work();
+                }
+                Ok(false) => {}
+                Err(error) => return self.failed(&error),
+            }
+        }
+    }
+
+    /// Until the first answer or failure, this is what it waits for.
+    fn connecting(&self, addresses: &str) {
+        let since = clock::now().0;
+        self.state.send_modify(|state| {
+            state.waiting_for = Some((format!("no answer from the hub at {addresses} yet"), since));
+        });
     }
 
     fn link_up(&mut self, link: mpsc::Sender<EdgeFrame>, wait: bool) {
@@ -204,7 +255,7 @@ impl Thread {
         loop {
             match self.engine.step(clock::now()) {
                 Ok(Step::Frame(frame)) => {
-                    if !self.link.as_ref().is_some_and(|link| link.blocking_send(frame).is_ok()) {
+                    if self.link.as_ref().is_none_or(|link| link.blocking_send(frame).is_err()) {
                         self.engine.end();
                         self.link = None;
                         break;
@@ -273,7 +324,10 @@ impl Thread {
     }
 
     fn refused(&mut self, reason: String) {
-        tracing::error!(%reason, "the hub refuses this device");
+        // It may be told twice, in a frame and by the end of the link.
+        if self.state.borrow().refused.as_ref() != Some(&reason) {
+            tracing::error!(%reason, "the hub refuses this device");
+        }
         if let Err(error) = self.engine.store().set_blocked(Some(&reason)) {
             tracing::error!(%error, "the reason could not be kept");
         }

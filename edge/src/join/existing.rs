@@ -2,6 +2,7 @@
 //!
 //! * Equal rows are nothing. Rows that the hub lacks, and rows that differ, become the first changeset:
 //!   the hub takes the ones and lists the others. Rows that the file lacks are not deletes.
+//! * Columns that the file lacks are no difference: it gets them with the hub's values.
 //! * Where both have a row under one key, the hub's stays. A row of the file that has a unique value of
 //!   a hub's row steps aside, with its children, until the hub has decided: it is in the changeset.
 
@@ -11,6 +12,7 @@ use crate::store;
 use rusqlite::{Connection, TransactionBehavior, params_from_iter};
 use std::path::Path;
 use tt_migrations::capture::install::install;
+use tt_migrations::follow;
 use tt_migrations::quote::ident;
 use tt_migrations::replica::{Tracked, list};
 use tt_migrations::row::{self, Key, Refusal, refusal};
@@ -45,12 +47,16 @@ struct Meeting<'m> {
 impl Meeting<'_> {
     fn run(&self, device: EdgeId) -> Result<Joined, JoinError> {
         let hub_schema = Schema::read(self.hub).map_err(|source| sqlite(self.db, source))?;
+        let before = Schema::read(self.local).map_err(|source| sqlite(self.db, source))?;
         self.fit_schema(&hub_schema)?;
         let local_schema = Schema::read(self.local).map_err(|source| sqlite(self.db, source))?;
         let shared = self.shared(&hub_schema, &local_schema)?;
-        let (pieces, offered) = self.meet(&shared).map_err(|source| sqlite(self.db, source))?;
+        let (pieces, offered) = self.meet(&shared, &before).map_err(|source| sqlite(self.db, source))?;
         self.local.execute_batch(store::TABLES).map_err(|source| sqlite(self.db, source))?;
         let replica = install(self.local, self.policy, device).map_err(store::StoreError::from)?.replica;
+        for table in hub_schema.tables.values() {
+            follow::declared(self.local, &follow::definition(table)).map_err(|source| sqlite(self.db, source))?;
+        }
         let version = self.settle_state(device, &pieces, offered).map_err(|source| sqlite(self.db, source))?;
         let rows = rows(self.local, &replica).map_err(|source| sqlite(self.db, source))?;
         Ok(Joined { version, rows, offered, keyless: replica.keyless })
@@ -111,10 +117,12 @@ impl Meeting<'_> {
         Ok(shared)
     }
 
-    fn meet(&self, shared: &[(Tracked, Tracked)]) -> rusqlite::Result<(Vec<Vec<u8>>, u64)> {
+    fn meet(&self, shared: &[(Tracked, Tracked)], before: &Schema) -> rusqlite::Result<(Vec<Vec<u8>>, u64)> {
         let mut builder = PieceBuilder::default();
         for (own, theirs) in shared {
-            self.offer(own, theirs, &mut builder)?;
+            let known = |name: &String| before.table(&own.table.name).is_some_and(|table| table.column(name).is_some());
+            let known: Vec<bool> = own.names.iter().map(known).collect();
+            self.offer(own, theirs, &known, &mut builder)?;
         }
         for (own, theirs) in shared {
             self.take_over(own, theirs)?;
@@ -124,12 +132,18 @@ impl Meeting<'_> {
         Ok((builder.finish(), offered))
     }
 
-    /// Own rows that the hub does not have exactly so go into the changeset; those that it has under the
-    /// same key leave the file.
-    fn offer(&self, own: &Tracked, theirs: &Tracked, builder: &mut PieceBuilder) -> rusqlite::Result<()> {
+    /// Own rows that the hub does not have exactly so go into the changeset, as far as the file knows
+    /// their columns (`known`); those that it has under the same key leave the file.
+    fn offer(
+        &self,
+        own: &Tracked,
+        theirs: &Tracked,
+        known: &[bool],
+        builder: &mut PieceBuilder,
+    ) -> rusqlite::Result<()> {
         let now = clock::now().0;
-        let names: Vec<&str> = own.names.iter().map(String::as_str).collect();
-        let mut differing: Vec<Key> = Vec::new();
+        let names: Vec<&str> = of_known(own.names.iter(), known).map(String::as_str).collect();
+        let mut leaving: Vec<Key> = Vec::new();
         let mut statement = self.local.prepare(&own.select_all())?;
         let mut rows = statement.query([])?;
         while let Some(found) = rows.next()? {
@@ -139,14 +153,17 @@ impl Meeting<'_> {
             if hub.as_ref().is_some_and(|hub| equal(own, &mine, theirs, hub)) {
                 continue;
             }
-            let row = mine.iter().map(Value::as_ref).chain([ValueRef::Integer(now)]);
-            builder.push(Kind::Insert, &own.table.name, own.keys(), &names, row);
+            let same = hub.as_ref().is_some_and(|hub| equal_where(known, own, &mine, theirs, hub));
+            if !same {
+                let row = of_known(mine.iter(), known).map(Value::as_ref).chain([ValueRef::Integer(now)]);
+                builder.push(Kind::Insert, &own.table.name, own.keys(), &names, row);
+            }
             if hub.is_some() {
-                differing.push(key);
+                leaving.push(key);
             }
         }
         drop(rows);
-        differing.iter().try_for_each(|key| row::delete(self.local, own, key))
+        leaving.iter().try_for_each(|key| row::delete(self.local, own, key))
     }
 
     /// The hub's rows that are not in the file now go into it.
@@ -244,8 +261,15 @@ impl Meeting<'_> {
 
 /// Equal in all columns that either of them has.
 fn equal(own: &Tracked, mine: &[Value], theirs: &Tracked, hub: &[Value]) -> bool {
-    own.names.len() == theirs.names.len()
-        && own.names.iter().zip(mine).all(|(name, value)| {
-            theirs.place(name).and_then(|place| hub.get(place)).is_some_and(|other| other == value)
-        })
+    own.names.len() == theirs.names.len() && equal_where(&vec![true; mine.len()], own, mine, theirs, hub)
+}
+
+/// Equal in the columns that the file knows.
+fn equal_where(known: &[bool], own: &Tracked, mine: &[Value], theirs: &Tracked, hub: &[Value]) -> bool {
+    of_known(own.names.iter().zip(mine), known)
+        .all(|(name, value)| theirs.place(name).and_then(|place| hub.get(place)).is_some_and(|other| other == value))
+}
+
+fn of_known<T>(items: impl Iterator<Item = T>, known: &[bool]) -> impl Iterator<Item = T> {
+    items.zip(known).filter_map(|(item, known)| known.then_some(item))
 }

@@ -27,6 +27,7 @@ pub(super) struct Apply<'a> {
     pub(super) replica: &'a Replica,
     pub(super) policy: &'a Policy,
     pub(super) device: EdgeId,
+    /// Tables with notes, and tables of the feed, in lower case: a child may spell its parent otherwise.
     noted: BTreeSet<String>,
     fed: BTreeSet<String>,
     waiting: Vec<(Arc<Tracked>, Vec<String>, Row)>,
@@ -43,7 +44,7 @@ impl<'a> Apply<'a> {
         let mut noted = BTreeSet::new();
         for tracked in replica.tables.values() {
             if base::any(conn, &tracked.table)? {
-                noted.insert(tracked.table.name.clone());
+                noted.insert(tracked.table.name.to_ascii_lowercase());
             }
         }
         Ok(Self {
@@ -80,7 +81,8 @@ impl<'a> Apply<'a> {
         let Some(tracked) = self.replica.get(&change.table).cloned() else {
             return Err(StoreError::NoTable(change.table.clone()));
         };
-        self.fed.insert(tracked.table.name.clone());
+        self.fed.insert(tracked.table.name.to_ascii_lowercase());
+        self.leave_fresh_ids(&tracked, change)?;
         match change.kind {
             Kind::Gone => self.gone_rows(&tracked, change),
             Kind::Put => self.put_rows(&tracked, change),
@@ -88,12 +90,29 @@ impl<'a> Apply<'a> {
         }
     }
 
+    /// A row of somebody else whose id is fresh here (a program there chose it by itself) must not be
+    /// taken for one of this device, nor overwrite it.
+    fn leave_fresh_ids(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), StoreError> {
+        if !tracked.table.rowid_key {
+            return Ok(());
+        }
+        let place = ids::place(self.conn, tracked)?;
+        let fresh = |row| {
+            matches!(change.key(row).next(), Some(ValueRef::Integer(id)) if (place.lo..=place.hi).contains(&id))
+        };
+        if (0..change.rows.rows()).any(fresh) {
+            ids::leave(self.conn, tracked, self.device)?;
+            self.noted.insert(tracked.table.name.to_ascii_lowercase());
+        }
+        Ok(())
+    }
+
     fn put_rows(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), StoreError> {
         if let Some(name) = change.columns.iter().find(|name| tracked.place(name).is_none()) {
             return Err(StoreError::NoColumn(change.table.clone(), name.clone()));
         }
         let sql = tracked.upsert(&change.columns);
-        let noted = self.noted.contains(&tracked.table.name);
+        let noted = self.noted.contains(&tracked.table.name.to_ascii_lowercase());
         for index in 0..change.rows.rows() {
             if noted && !self.rebased(tracked, change, index)? {
                 continue;
@@ -150,7 +169,7 @@ impl<'a> Apply<'a> {
     }
 
     fn gone_rows(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), StoreError> {
-        let noted = self.noted.contains(&tracked.table.name);
+        let noted = self.noted.contains(&tracked.table.name.to_ascii_lowercase());
         for index in 0..change.rows.rows() {
             let key: Key = change.key(index).map(ValueRef::to_owned).collect();
             if noted && self.keeps(tracked, &key)? {
@@ -164,14 +183,17 @@ impl<'a> Apply<'a> {
     /// A row that the program touched stays when the hub deleted it: the hub decides when the change
     /// arrives. When the program deleted it as well, the two agree.
     fn keeps(&self, tracked: &Tracked, key: &Key) -> Result<bool, StoreError> {
-        if base::note(self.conn, &tracked.table, key)?.is_none() {
+        let Some(note) = base::note(self.conn, &tracked.table, key)? else {
             return Ok(false);
-        }
-        if row::read(self.conn, tracked, key)?.is_some() {
+        };
+        let live = row::read(self.conn, tracked, key)?;
+        // Touched, but as it was: the cut would not report it.
+        let untouched = note.existed && live.as_ref() == Some(&note.row);
+        if live.is_some() && !untouched {
             return Ok(true);
         }
         base::forget(self.conn, &tracked.table, key)?;
-        Ok(true)
+        Ok(!untouched)
     }
 
     /// Rows that clashed in a unique value with a row that comes later in the feed: their old versions
@@ -200,7 +222,7 @@ impl<'a> Apply<'a> {
     fn breaks_references(&self, feed: &Feed) -> Result<bool, StoreError> {
         for tracked in self.replica.tables.values() {
             for (place, foreign) in tracked.table.foreign_keys.iter().enumerate() {
-                if self.fed.contains(&foreign.parent) && self.uncut_child_is_alone(tracked, place)? {
+                if self.fed.contains(&foreign.parent.to_ascii_lowercase()) && self.uncut_child_is_alone(tracked, place)? {
                     return Ok(true);
                 }
             }
@@ -227,7 +249,7 @@ impl<'a> Apply<'a> {
                 return Ok(true);
             }
         }
-        if !self.noted.contains(&child.table.name) {
+        if !self.noted.contains(&child.table.name.to_ascii_lowercase()) {
             return Ok(false);
         }
         let same = child
@@ -253,7 +275,7 @@ impl<'a> Apply<'a> {
                     continue;
                 };
                 for (place, foreign) in tracked.table.foreign_keys.iter().enumerate() {
-                    if self.noted.contains(&foreign.parent) && self.any_alone(tracked, place, change)? {
+                    if self.noted.contains(&foreign.parent.to_ascii_lowercase()) && self.any_alone(tracked, place, change)? {
                         return Ok(true);
                     }
                 }

@@ -6,10 +6,12 @@
 
 use super::StoreError;
 use rusqlite::{Connection, Result};
+use tt_migrations::capture::ids;
 use tt_migrations::capture::collect::{Collected, Sink, clear, collect};
+use tt_migrations::follow;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::state;
-use tt_protocol::change::Kind;
+use tt_protocol::change::{Kind, encode_definitions};
 use tt_protocol::number::{EdgeId, Seq};
 use tt_protocol::pieces::{self, PieceBuilder};
 use tt_protocol::policy::Policy;
@@ -54,12 +56,16 @@ pub(super) fn cut(
     for (tracked, collected) in done {
         clear(conn, tracked, collected, device)?;
     }
+    ids::settle_disturbed(conn, replica, device)?;
     let rows = sink.builder.rows();
-    if rows == 0 {
+    let definitions = follow::undeclared(conn, replica.tables.values().map(AsRef::as_ref))?;
+    if rows == 0 && definitions.is_empty() {
         return Ok(None);
     }
+    let mut pieces = if definitions.is_empty() { Vec::new() } else { vec![encode_definitions(&definitions)] };
+    pieces.extend(sink.builder.finish());
     let seq = Seq(state::get(conn, state::SEQ)?.unwrap_or(0).unsigned_abs()).next();
-    keep(conn, seq, &sink.builder.finish(), rows, now)?;
+    keep(conn, seq, &pieces, rows, now)?;
     Ok(Some(Cut { seq, rows }))
 }
 

@@ -52,6 +52,15 @@ impl Recorder {
         });
     }
 
+    /// What the hub itself knows of a linked device's cursor; 0 before it has said hello.
+    pub(super) fn cursor(&mut self, edge: EdgeId, cursor: Version) {
+        if let Some(known) = self.known.get_mut(&edge)
+            && cursor > Version(0)
+        {
+            known.state.cursor = Some(cursor);
+        }
+    }
+
     /// The hub refuses the device as it is.
     pub(super) fn blocked(&mut self, edge: EdgeId, reason: &str) {
         self.change(edge, |state| state.blocked = Some(reason.to_owned()));
@@ -99,5 +108,63 @@ impl Recorder {
             linked.contains(edge)
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linked() -> (Connection, Recorder, EdgeId) {
+        let conn = Connection::open_in_memory().unwrap();
+        devices::create_tables(&conn).unwrap();
+        conn.execute(
+            "INSERT INTO _sync_edge(device, name, role, enrolled_at) VALUES (1, 'a', 'station', 1)",
+            [],
+        )
+        .unwrap();
+        let device = devices::by_name(&conn, "a").unwrap().unwrap();
+        let mut recorder = Recorder::default();
+        recorder.linked(&device, "10.0.0.1:5");
+        (conn, recorder, device.device)
+    }
+
+    #[test]
+    fn many_reports_are_one_write() {
+        let (conn, mut recorder, edge) = linked();
+        assert!(recorder.is_due(Millis(10_000)));
+        for unsent in 0..100 {
+            let report = Report {
+                unsent,
+                ..Report::default()
+            };
+            recorder.report(edge, Version(7), report);
+        }
+        recorder.write(&conn, &[edge], Millis(10_000)).unwrap();
+        let device = devices::by_name(&conn, "a").unwrap().unwrap();
+        assert_eq!(
+            (device.state.unsent, device.state.cursor),
+            (Some(99), Some(Version(7)))
+        );
+        assert_eq!(device.last_seen, Some(Millis(10_000)));
+        assert_eq!(device.address.as_deref(), Some("10.0.0.1:5"));
+        recorder.report(edge, Version(8), Report::default());
+        assert!(!recorder.is_due(Millis(11_000)), "not on every report");
+        assert!(recorder.is_due(Millis(15_000)));
+    }
+
+    #[test]
+    fn a_refusal_shows_until_the_device_is_welcome_again() {
+        let (conn, mut recorder, edge) = linked();
+        recorder.blocked(edge, "a copy");
+        recorder.unlinked(edge);
+        recorder.write(&conn, &[], Millis(1)).unwrap();
+        let device = devices::by_name(&conn, "a").unwrap().unwrap();
+        assert_eq!(device.state.blocked.as_deref(), Some("a copy"));
+        recorder.linked(&device, "10.0.0.1:6");
+        recorder.welcomed(edge);
+        recorder.write(&conn, &[edge], Millis(2)).unwrap();
+        let device = devices::by_name(&conn, "a").unwrap().unwrap();
+        assert_eq!(device.state.blocked, None);
     }
 }

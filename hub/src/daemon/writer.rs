@@ -5,16 +5,18 @@
 //!   thrown away, devices are told to come back, and the database is opened anew until that works.
 //! * It must never wait for a link: a device whose queue is full is cut off.
 
+mod admission;
+#[cfg(test)]
+mod tests;
+
 use super::DaemonError;
-use super::event::{Event, Goodbye, Newcomer, Outlet, Shared};
+use super::event::{Event, Goodbye, Outlet, Shared};
 use super::feeds::Job;
 use super::recorder::Recorder;
 use crate::ca::Authority;
 use crate::clock;
-use crate::control::{self, Host, Reply, Request, State};
-use crate::devices::{self, Device};
+use crate::control::Host;
 use crate::engine::{Action, Engine, LinkId};
-use crate::link::admit;
 use crate::store::{HubStore, StoreError};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -22,7 +24,6 @@ use std::sync::Arc;
 use std::sync::mpsc as queue;
 use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
-use tt_protocol::enrol::{EnrolReply, EnrolRequest};
 use tt_protocol::frame::HubFrame;
 use tt_protocol::number::{EdgeId, Millis};
 use tt_protocol::policy::Policy;
@@ -168,49 +169,6 @@ impl Writer {
         }
     }
 
-    fn up(&mut self, newcomer: Newcomer) {
-        let Newcomer {
-            link,
-            cert_sha256,
-            address,
-            outlet,
-            answer,
-        } = newcomer;
-        let decision = self.welcome(&cert_sha256);
-        if let Ok(device) = &decision {
-            let edge = device.device;
-            self.recorder.linked(device, &address.to_string());
-            self.links.insert(link, (edge, outlet));
-            let actions = self.engine.as_mut().map(|engine| engine.link_up(link, edge));
-            for action in actions.into_iter().flatten() {
-                if let Action::Close(old, reason) = action {
-                    self.close(old, Goodbye::Later(reason));
-                }
-            }
-            tracing::info!(device = %device.name, %address, "linked");
-        }
-        // A link that has gone meanwhile says so by itself.
-        let _ = answer.send(decision.map(|device| device.device));
-    }
-
-    fn welcome(&mut self, cert_sha256: &[u8; 32]) -> Result<Device, Goodbye> {
-        let Some(engine) = &mut self.engine else {
-            let reason = self.shared.failing().unwrap_or_default();
-            return Err(Goodbye::Later(reason));
-        };
-        match devices::by_certificate(engine.store_mut().connection(), cert_sha256) {
-            Ok(Some(device)) if device.revoked_at.is_none() => Ok(device),
-            Ok(Some(device)) => Err(Goodbye::Refused(revoked(&device.name))),
-            Ok(None) => Err(Goodbye::Refused(
-                "the hub does not know this device: enrol it anew with `tt-edge join TOKEN`".into(),
-            )),
-            Err(error) => {
-                tracing::error!(%error, "a device cannot be looked up");
-                Err(Goodbye::Later(error.to_string()))
-            }
-        }
-    }
-
     fn down(&mut self, link: LinkId) {
         if let Some((edge, _)) = self.links.remove(&link) {
             self.recorder.unlinked(edge);
@@ -224,57 +182,6 @@ impl Writer {
             self.recorder.unlinked(edge);
             // A link that has ended needs no goodbye.
             let _ = outlet.close.send(goodbye);
-        }
-    }
-
-    fn enrol(&mut self, request: &EnrolRequest) -> EnrolReply {
-        let refused = |reason: String| EnrolReply::Refused { reason };
-        let Some(engine) = &mut self.engine else {
-            return refused(self.shared.failing().unwrap_or_default());
-        };
-        let conn = engine.store_mut().connection();
-        match admit(conn, &self.authority, request, &self.host.addresses, clock::now()) {
-            Ok(reply) => {
-                match &reply {
-                    EnrolReply::Enrolled(device) => {
-                        tracing::info!(device = %device.name, number = %device.device, "a device has joined");
-                    }
-                    EnrolReply::Refused { reason } => tracing::warn!(%reason, "a device may not join"),
-                }
-                reply
-            }
-            Err(error) => {
-                tracing::error!(%error, "the hub cannot decide over a device that wants to join");
-                refused("the hub is in trouble and cannot decide now; try again, and ask its operator".into())
-            }
-        }
-    }
-
-    fn answer(&mut self, request: Request) -> Reply {
-        if matches!(request, Request::State) {
-            self.record();
-            let mut linked: Vec<u16> = self.links.values().map(|(edge, _)| edge.0).collect();
-            linked.sort_unstable();
-            return Reply::State(State {
-                pid: std::process::id(),
-                linked,
-                failing: self.shared.failing(),
-            });
-        }
-        let Some(engine) = &mut self.engine else {
-            let reason = self.shared.failing().unwrap_or_default();
-            return Reply::Failed { reason };
-        };
-        match control::perform(engine.store_mut().connection(), &self.host, request, clock::now()) {
-            Ok((reply, cut)) => {
-                if let Some(edge) = cut {
-                    engine.refuse(edge, REVOKED);
-                }
-                reply
-            }
-            Err(error) => Reply::Failed {
-                reason: error.to_string(),
-            },
         }
     }
 
@@ -350,27 +257,6 @@ impl Writer {
         }
     }
 
-    /// Writes down how the devices are doing, and cuts off those that were revoked behind our back.
-    fn record(&mut self) {
-        let Some(engine) = &mut self.engine else { return };
-        let linked: Vec<EdgeId> = self.links.values().map(|(edge, _)| *edge).collect();
-        let conn = engine.store_mut().connection();
-        let recorded = self
-            .recorder
-            .write(conn, &linked, clock::now())
-            .and_then(|()| devices::list(conn));
-        match recorded {
-            Ok(devices) => {
-                for device in devices {
-                    if device.revoked_at.is_some() && linked.contains(&device.device) {
-                        engine.refuse(device.device, REVOKED);
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the state of the devices was not written down"),
-        }
-    }
-
     fn checkpoint_when_due(&mut self) {
         let Some(engine) = &mut self.engine else { return };
         let store = engine.store_mut();
@@ -431,12 +317,6 @@ impl Writer {
             tracing::warn!(%error, "the log was not moved into the database");
         }
     }
-}
-
-const REVOKED: &str = "this device was revoked at the hub; to use it again, enrol it with a new token";
-
-fn revoked(name: &str) -> String {
-    format!("the device `{name}` was revoked at the hub; to use it again, enrol it with a new token")
 }
 
 /// Pages in the log, and how many of them are in the database already. Looks only.

@@ -2,14 +2,18 @@
 //!
 //! No false alarms: equal rows, sums of counters and greatest values never come here.
 
+use super::same;
 use rusqlite::{Connection, OptionalExtension as _, Result};
 use serde_json::{Map, Value as Json, json};
 use tt_migrations::replica::Tracked;
-use tt_migrations::row::{Key, key_bytes};
+use tt_migrations::row::Key;
 use tt_protocol::frame::{from_bytes, to_bytes};
 use tt_protocol::merge::{Clash, Stamp};
-use tt_protocol::number::Version;
+use tt_protocol::number::{EdgeId, Version};
 use tt_protocol::value::Value;
+
+/// Columns by name with their values.
+type Named = Vec<(String, Value)>;
 
 /// Why an entry was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +74,18 @@ pub(crate) fn named_key(tracked: &Tracked, key: &Key) -> Vec<(String, Value)> {
     tracked.names.iter().cloned().zip(key.iter().cloned()).collect()
 }
 
-/// Adds an entry.
-pub(crate) fn add(conn: &Connection, version: Version, entry: &Entry<'_>) -> Result<()> {
+/// Adds an entry. `tracked` is its table, if the hub has it.
+pub(crate) fn add(
+    conn: &Connection,
+    version: Version,
+    tracked: Option<&Tracked>,
+    entry: &Entry<'_>,
+) -> Result<()> {
     let key: Key = entry.key.iter().map(|(_, value)| value.clone()).collect();
+    let key = tracked.map_or_else(
+        || tt_migrations::row::key_bytes(&key),
+        |tracked| same::key_bytes(tracked, &key),
+    );
     let sql =
         "INSERT INTO _sync_conflict(version, kind, tab, key, named_key, clashes, row, kept_from, kept_at,
                lost_from, lost_at, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
@@ -80,7 +93,7 @@ pub(crate) fn add(conn: &Connection, version: Version, entry: &Entry<'_>) -> Res
         version.0 as i64,
         entry.kind.word(),
         entry.table,
-        key_bytes(&key),
+        key,
         to_bytes(&entry.key),
         to_bytes(&entry.clashes),
         entry.row.as_ref().map(to_bytes),
@@ -93,13 +106,19 @@ pub(crate) fn add(conn: &Connection, version: Version, entry: &Entry<'_>) -> Res
     Ok(())
 }
 
-/// A row that is held whole under this key: its entry and its columns.
-pub(crate) fn held(conn: &Connection, table: &str, key: &Key) -> Result<Option<(i64, Vec<(String, Value)>)>> {
-    let sql = "SELECT id, row FROM _sync_conflict WHERE tab = ?1 AND key = ?2 AND state = 'open'
+/// A row of this edge that is held whole under this key: its entry and its columns. What another edge
+/// made under the same key is another row.
+pub(crate) fn held(
+    conn: &Connection,
+    tracked: &Tracked,
+    key: &Key,
+    edge: EdgeId,
+) -> Result<Option<(i64, Named)>> {
+    let sql = "SELECT id, row FROM _sync_conflict WHERE tab = ?1 AND key = ?2 AND lost_from = ?3 AND state = 'open'
                AND row IS NOT NULL AND kind <> 'delete' ORDER BY id DESC LIMIT 1";
     let found: Option<(i64, Vec<u8>)> = conn
         .prepare_cached(sql)?
-        .query_row((table, key_bytes(key)), |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row((&tracked.table.name, same::key_bytes(tracked, key), edge.0), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     found.map(|(id, bytes)| Ok((id, decode(&bytes)?))).transpose()
 }

@@ -3,13 +3,19 @@
 //! Read in one snapshot on a connection of its own, so that a merge never waits for it. Each touched
 //! row appears once, however often it changed since the cursor.
 
-use crate::store::StoreError;
+use super::schema;
+use crate::store::{StoreError, same};
 use rusqlite::Connection;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
+use tt_migrations::capture::{base, ids};
+use std::sync::Arc;
 use tt_migrations::replica::{Replica, Tracked};
-use tt_migrations::row::{Key, key_bytes, read};
+use tt_migrations::row::{Key, Row, key_bytes, read};
+use tt_migrations::shape::Schema;
 use tt_migrations::state;
-use tt_protocol::change::{Kind, decode_piece};
+use tt_protocol::change::{Kind, decode_piece, encode_definitions};
 use tt_protocol::number::{EdgeId, Seq, Version};
 use tt_protocol::pieces::PieceBuilder;
 use tt_protocol::value::{Value, ValueRef};
@@ -39,6 +45,7 @@ pub(crate) fn make(
     let snapshot = conn.unchecked_transaction()?;
     let to = Version(state::get(&snapshot, state::VERSION)?.unwrap_or(0).unsigned_abs());
     let merged = merged_seq(&snapshot, edge)?;
+    let replica = in_this_shape(&snapshot, replica)?;
     let mut builder = PieceBuilder::default();
     for (table, keys) in touched(&snapshot, edge, from, to)? {
         if let Some(tracked) = replica.get(&table) {
@@ -46,18 +53,40 @@ pub(crate) fn make(
         }
     }
     let rows = builder.rows();
+    let definitions = schema::since(&snapshot, from)?;
+    let mut pieces = if definitions.is_empty() {
+        Vec::new()
+    } else {
+        vec![encode_definitions(&definitions)]
+    };
+    pieces.extend(builder.finish());
     Ok(Feed {
         from,
         to,
         merged,
-        pieces: builder.finish(),
+        pieces,
         rows,
     })
 }
 
+/// The tables as they are in this snapshot: a program may have added a column since the writer looked.
+fn in_this_shape<'r>(conn: &Connection, replica: &'r Replica) -> rusqlite::Result<Cow<'r, Replica>> {
+    let seen: i64 = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+    if seen == replica.schema_version {
+        return Ok(Cow::Borrowed(replica));
+    }
+    let schema = Schema::read(conn)?;
+    let tables = replica.tables.iter().filter_map(|(name, tracked)| {
+        Some((name.clone(), Arc::new(Tracked::new(schema.table(name)?.clone(), tracked.tid))))
+    });
+    let tables = tables.collect();
+    Ok(Cow::Owned(Replica { schema_version: seen, tables, schema, keyless: Vec::new() }))
+}
+
 /// True when the log holds something for this edge above its cursor.
 pub(crate) fn waits(conn: &Connection, edge: EdgeId, from: Version, to: Version) -> rusqlite::Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3)
+               OR EXISTS (SELECT 1 FROM _sync_schema WHERE version > ?1 AND version <= ?2)";
     conn.prepare_cached(sql)?
         .query_row((from.0 as i64, to.0 as i64, i64::from(edge.0)), |row| row.get(0))
 }
@@ -97,11 +126,23 @@ fn put_rows(
     mut keys: Vec<Key>,
     builder: &mut PieceBuilder,
 ) -> rusqlite::Result<()> {
-    keys.sort_by(|a, b| order(a).cmp(&order(b)));
+    keys.sort_by_key(order);
     let names: Vec<&str> = tracked.names.iter().map(String::as_str).collect();
     let table = &tracked.table.name;
+    let noted = base::any(conn, &tracked.table)?;
+    let fresh = if tracked.table.rowid_key {
+        let place = ids::place(conn, tracked)?;
+        place.lo..=place.hi
+    } else {
+        1..=0
+    };
+    // Two spellings of a key that SQLite takes for one are one row.
+    let mut seen = HashSet::new();
     for key in keys {
-        match read(conn, tracked, &key)? {
+        if !seen.insert(same::key_bytes(tracked, &key)) {
+            continue;
+        }
+        match as_cut(conn, tracked, &key, noted, &fresh)? {
             Some(row) => builder.push(
                 Kind::Put,
                 table,
@@ -122,6 +163,24 @@ fn put_rows(
         }
     }
     Ok(())
+}
+
+/// The row as it was at the last cut. What programs at the hub wrote since is no version yet: a feed that
+/// held some of it would show half of a transaction.
+fn as_cut(
+    conn: &Connection,
+    tracked: &Tracked,
+    key: &Key,
+    noted: bool,
+    fresh: &RangeInclusive<i64>,
+) -> rusqlite::Result<Option<Row>> {
+    if matches!(key.first(), Some(Value::Integer(id)) if fresh.contains(id)) {
+        return Ok(None);
+    }
+    match if noted { base::note(conn, &tracked.table, key)? } else { None } {
+        Some(note) => Ok(note.existed.then_some(note.row)),
+        None => read(conn, tracked, key),
+    }
 }
 
 /// Integer keys in their order, so that neighbours are read and sent together.

@@ -7,6 +7,7 @@
 use super::log::KeyLog;
 use super::trash;
 use rusqlite::{Connection, Result};
+use tt_migrations::capture::ids;
 use tt_migrations::capture::collect::{Collected, Sink, clear, collect};
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{Key, Row};
@@ -46,6 +47,7 @@ pub(crate) fn cut(
     for (tracked, collected) in done {
         clear(conn, tracked, collected, EdgeId::HUB)?;
     }
+    ids::settle_disturbed(conn, replica, EdgeId::HUB)?;
     if sink.log.is_empty() {
         return Ok(false);
     }

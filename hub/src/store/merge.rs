@@ -8,18 +8,23 @@
 //! * Nothing is dropped: what does not go in is on the conflict list, whole.
 
 mod delete;
+mod hold;
 mod insert;
 mod repair;
 mod retry;
+mod revive;
 mod update;
 
 use super::conflict::{self, Entry, Kind as ConflictKind};
 use super::log::KeyLog;
 use super::trash;
 use rusqlite::Connection;
-use std::collections::{BTreeSet, HashMap};
+use delete::Overruled;
+use repair::{Moved, Wanted};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tt_migrations::capture::ids;
+use tt_migrations::quote::ident;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{Key, Row, key_bytes};
 use tt_protocol::change::{Kind, PieceError, TableChange, decode_piece};
@@ -43,6 +48,9 @@ pub enum MergeError {
     /// SQLite failed: disk full, damaged file. Try again later.
     #[error("the hub's database refused: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// Capture could not be put right after following a device's schema.
+    #[error(transparent)]
+    Install(#[from] tt_migrations::capture::install::InstallError),
     /// The bytes are not a changeset.
     #[error("the changeset is damaged: {0}")]
     Damaged(#[from] PieceError),
@@ -70,12 +78,18 @@ pub(crate) struct Merge<'a> {
     pieces: &'a [Vec<u8>],
     log: KeyLog,
     waiting: Vec<Waiting>,
-    /// Rows whose delete was overruled: what this changeset deleted under them comes back as well.
-    overruled: Vec<(Arc<Tracked>, Key)>,
-    /// Tables from which rows vanished, so that their children must be looked at.
-    shrunk: BTreeSet<String>,
-    /// Parents that rows of this changeset point at: (child table, place of the foreign key) to values.
-    parents: HashMap<(String, usize), HashMap<Vec<u8>, Key>>,
+    /// Rows whose delete was overruled.
+    overruled: Vec<Overruled>,
+    /// Parents that rows of this changeset point at.
+    parents: Wanted,
+    /// Values that a parent had before this changeset, so that their children must be looked at.
+    vacated: Wanted,
+    /// Parents whose values changed, with the row before and after.
+    moved: Vec<Moved>,
+    /// Rows that came back because something needs them.
+    brought_back: Vec<(String, Key)>,
+    /// Rows that were given another parent, as they were at the hub before.
+    reparented: Vec<(Arc<Tracked>, Key, Row)>,
     /// Tables with new foreign ids.
     grown: BTreeSet<String>,
     conflicts: u64,
@@ -93,8 +107,11 @@ impl<'a> Merge<'a> {
             log: KeyLog::default(),
             waiting: Vec::new(),
             overruled: Vec::new(),
-            shrunk: BTreeSet::new(),
-            parents: HashMap::new(),
+            parents: Wanted::new(),
+            vacated: Wanted::new(),
+            moved: Vec::new(),
+            brought_back: Vec::new(),
+            reparented: Vec::new(),
             grown: BTreeSet::new(),
             conflicts: 0,
         };
@@ -172,6 +189,7 @@ impl<'a> Merge<'a> {
         } = self.context;
         self.log.write(conn, version, edge)?;
         for tracked in self.grown.iter().filter_map(|name| replica.get(name)) {
+            own_no_stranger(conn, tracked)?;
             ids::settle(conn, tracked, EdgeId::HUB)?;
         }
         Ok(self.conflicts)
@@ -204,7 +222,8 @@ impl<'a> Merge<'a> {
 
     fn list(&mut self, entry: Entry<'_>) -> Result<(), MergeError> {
         self.conflicts += 1;
-        conflict::add(self.context.conn, self.context.version, &entry)?;
+        let tracked = self.context.replica.get(entry.table).map(Arc::as_ref);
+        conflict::add(self.context.conn, self.context.version, tracked, &entry)?;
         Ok(())
     }
 
@@ -214,13 +233,12 @@ impl<'a> Merge<'a> {
         kind: ConflictKind,
         tracked: &Tracked,
         row: Vec<(String, Value)>,
-        at: i64,
+        lost: Stamp,
         action: &str,
     ) -> Result<(), MergeError> {
         let key: Vec<(String, Value)> = row.iter().take(tracked.keys()).cloned().collect();
         self.log
             .changed(tracked, &key.iter().map(|(_, value)| value.clone()).collect());
-        let lost = self.stamp(at);
         let row = Some(row);
         self.list(Entry {
             kind,
@@ -265,14 +283,27 @@ impl<'a> Merge<'a> {
     }
 
     /// Keeps the image of a row and deletes it.
-    fn remove(&mut self, tracked: &Tracked, row: &Row, at: i64) -> Result<(), MergeError> {
+    fn remove(&mut self, tracked: &Arc<Tracked>, row: &Row, at: i64) -> Result<(), MergeError> {
         let key: Key = row.iter().take(tracked.keys()).cloned().collect();
         let Context { conn, version, .. } = self.context;
         trash::keep(conn, tracked, row, version, self.stamp(at))?;
         tt_migrations::row::delete(conn, tracked, &key)?;
-        self.shrunk.insert(tracked.table.name.clone());
+        self.vacate(tracked, row, None);
         Ok(())
     }
+}
+
+/// A row whose id is fresh here (a program on a device chose it by itself) is not one of the hub's: what
+/// the hub's programs made is cut before any merge.
+fn own_no_stranger(conn: &Connection, tracked: &Tracked) -> rusqlite::Result<()> {
+    if !tracked.table.rowid_key {
+        return Ok(());
+    }
+    let place = ids::place(conn, tracked)?;
+    let (table, key) = (ident(&tracked.table.name), ident(&tracked.names[0]));
+    let sql = format!("SELECT MAX({key}) FROM {table} WHERE {key} BETWEEN ?1 AND ?2");
+    let largest: Option<i64> = conn.prepare_cached(&sql)?.query_row((place.lo, place.hi), |row| row.get(0))?;
+    largest.map_or(Ok(()), |largest| ids::mark_cut(conn, tracked, largest))
 }
 
 fn zip_owned<'v>(

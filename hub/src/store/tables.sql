@@ -58,3 +58,10 @@ CREATE TABLE IF NOT EXISTS _sync_conflict(
   state TEXT NOT NULL DEFAULT 'open'
 );
 CREATE INDEX IF NOT EXISTS _sync_conflict_row ON _sync_conflict(tab, key);
+
+-- The newest definition of each table that changed since the hub began, under the version that brought it.
+CREATE TABLE IF NOT EXISTS _sync_schema(
+  tab TEXT PRIMARY KEY,
+  version INTEGER NOT NULL,
+  definition BLOB NOT NULL
+) WITHOUT ROWID;

@@ -1,8 +1,9 @@
 //! Images of deleted rows, and the stamps of changed ones.
 
+use super::same::key_bytes;
 use rusqlite::{Connection, OptionalExtension as _, Result};
 use tt_migrations::replica::Tracked;
-use tt_migrations::row::{Key, Row, key_bytes};
+use tt_migrations::row::{Key, Row};
 use tt_protocol::frame::{from_bytes, to_bytes};
 use tt_protocol::merge::Stamp;
 use tt_protocol::number::{EdgeId, Version};
@@ -53,7 +54,7 @@ pub(crate) fn keep(
     let row = to_bytes(&named(tracked, row));
     conn.prepare_cached(sql)?.execute((
         &tracked.table.name,
-        key_bytes(&key),
+        key_bytes(tracked, &key),
         row,
         version.0 as i64,
         stamp.edge.0,
@@ -66,7 +67,7 @@ pub(crate) fn keep(
 pub(crate) fn find(conn: &Connection, tracked: &Tracked, key: &Key) -> Result<Option<Image>> {
     let sql = "SELECT row, version, edge, at FROM _sync_trash WHERE tab = ?1 AND key = ?2";
     conn.prepare_cached(sql)?
-        .query_row((&tracked.table.name, key_bytes(key)), image)
+        .query_row((&tracked.table.name, key_bytes(tracked, key)), image)
         .optional()
 }
 
@@ -90,7 +91,7 @@ pub(crate) fn of_table(conn: &Connection, tracked: &Tracked) -> Result<Vec<Image
 pub(crate) fn forget(conn: &Connection, tracked: &Tracked, key: &Key) -> Result<()> {
     let sql = "DELETE FROM _sync_trash WHERE tab = ?1 AND key = ?2";
     conn.prepare_cached(sql)?
-        .execute((&tracked.table.name, key_bytes(key)))?;
+        .execute((&tracked.table.name, key_bytes(tracked, key)))?;
     Ok(())
 }
 
@@ -115,7 +116,7 @@ fn image(row: &rusqlite::Row<'_>) -> Result<Image> {
 pub(crate) fn stamp(conn: &Connection, tracked: &Tracked, key: &Key) -> Result<Option<Stamp>> {
     let sql = "SELECT edge, at FROM _sync_stamp WHERE tab = ?1 AND key = ?2";
     conn.prepare_cached(sql)?
-        .query_row((&tracked.table.name, key_bytes(key)), |row| {
+        .query_row((&tracked.table.name, key_bytes(tracked, key)), |row| {
             Ok(Stamp {
                 edge: EdgeId(row.get(0)?),
                 at: row.get(1)?,
@@ -129,6 +130,6 @@ pub(crate) fn set_stamp(conn: &Connection, tracked: &Tracked, key: &Key, stamp: 
     let sql = "INSERT INTO _sync_stamp(tab, key, edge, at) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT(tab, key) DO UPDATE SET edge = excluded.edge, at = excluded.at";
     conn.prepare_cached(sql)?
-        .execute((&tracked.table.name, key_bytes(key), stamp.edge.0, stamp.at))?;
+        .execute((&tracked.table.name, key_bytes(tracked, key), stamp.edge.0, stamp.at))?;
     Ok(())
 }

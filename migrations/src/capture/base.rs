@@ -104,6 +104,24 @@ pub fn rebase(conn: &Connection, table: &Table, row: &[Value]) -> Result<()> {
     Ok(())
 }
 
+/// Notes a row by hand, as a trigger would have: with the base `was`, or as one that did not exist.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn add(conn: &Connection, table: &Table, live: &[Value], was: Option<&Vec<Value>>) -> Result<()> {
+    let marks = vec!["?"; table.columns.len()].join(", ");
+    let sql = format!(
+        "INSERT INTO {}({}, _existed, _at) VALUES ({marks}, ?, CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER))
+         ON CONFLICT DO NOTHING",
+        quoted(table),
+        columns(table).join(", "),
+    );
+    let existed = Value::Integer(i64::from(was.is_some()));
+    let row = was.map_or(live, Vec::as_slice).iter().chain([&existed]);
+    conn.prepare_cached(&sql)?.execute(params_from_iter(bound(row.map(Value::as_ref))))?;
+    Ok(())
+}
+
 /// Forgets a note: the program's change is undone or has become the hub's row.
 ///
 /// # Errors

@@ -126,7 +126,11 @@ fn notes_sql(tracked: &Tracked) -> String {
         .key
         .iter()
         .map(|(name, collation)| {
-            let collate = if rowid { String::new() } else { format!(" COLLATE {}", ident(collation)) };
+            let collate = if rowid {
+                String::new()
+            } else {
+                format!(" COLLATE {}", ident(collation))
+            };
             format!("t.{} = b.{}{collate}", ident(name), base::key_column(name))
         })
         .collect();
@@ -155,8 +159,12 @@ fn notes_sql(tracked: &Tracked) -> String {
 fn hand_on(tracked: &Tracked, row: &Row<'_>, sink: &mut impl Sink) -> Result<bool> {
     let width = tracked.names.len();
     let (existed, time, lives) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    let base = (4..4 + width).map(|index| get(row, index)).collect::<Result<Vec<_>>>()?;
-    let live = (4 + width..4 + 2 * width).map(|index| get(row, index)).collect::<Result<Vec<_>>>()?;
+    let base = (4..4 + width)
+        .map(|index| get(row, index))
+        .collect::<Result<Vec<_>>>()?;
+    let live = (4 + width..4 + 2 * width)
+        .map(|index| get(row, index))
+        .collect::<Result<Vec<_>>>()?;
     match (existed, lives) {
         (false, true) => sink.insert(tracked, &live, time)?,
         (true, false) => sink.delete(tracked, &base, time)?,
@@ -179,7 +187,9 @@ fn hand_on_both(
         sink.insert(tracked, live, time)?;
         return Ok(true);
     }
-    let changed: Vec<usize> = (tracked.keys()..base.len()).filter(|place| base[*place] != live[*place]).collect();
+    let changed: Vec<usize> = (tracked.keys()..base.len())
+        .filter(|place| base[*place] != live[*place])
+        .collect();
     if !changed.is_empty() {
         sink.update(tracked, &changed, base, live, time)?;
     }

@@ -8,7 +8,7 @@
 use super::base;
 use super::triggers::NOW;
 use crate::quote::ident;
-use crate::replica::{Tracked, list};
+use crate::replica::{Replica, Tracked, list};
 use rusqlite::{Connection, Result};
 use tt_protocol::ids::{ID_MAX, IdBlock};
 use tt_protocol::number::EdgeId;
@@ -73,6 +73,22 @@ pub fn settle(conn: &Connection, tracked: &Tracked, device: EdgeId) -> Result<()
     renew(conn, tracked, device, &place, largest)
 }
 
+/// Finds tables whose counter a program has moved or deleted, or whose block ran out, and puts them right.
+/// One look for all tables, because every cut does it.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn settle_disturbed(conn: &Connection, replica: &Replica, device: EdgeId) -> Result<()> {
+    if !replica.tables.values().any(|tracked| tracked.table.rowid_key) {
+        return Ok(());
+    }
+    let sql = "SELECT t.name FROM _sync_table t LEFT JOIN sqlite_sequence s ON s.name = t.name
+               WHERE t.block_first > 0 AND (s.seq IS NULL OR s.seq < t.block_first - 1 OR s.seq >= t.hi)";
+    let disturbed: Vec<String> =
+        conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
+    disturbed.iter().filter_map(|name| replica.get(name)).try_for_each(|tracked| settle(conn, tracked, device))
+}
+
 /// A row with the id -1 always has a note: in an INSERT trigger -1 stands for "not chosen yet", so that a
 /// REPLACE of it would pass without one.
 ///
@@ -113,6 +129,16 @@ pub fn nearly_used(conn: &Connection, tracked: &Tracked) -> Result<bool> {
     let place = place(conn, tracked)?;
     let used = (place.counter - place.first) as f64 / (place.hi - place.first).max(1) as f64;
     Ok(place.first > 0 && used > USED_SHARE_MAX)
+}
+
+/// Leaves the block because rows of others are about to come into its fresh ids (a program elsewhere
+/// chose such an id by itself). The fresh rows get notes, so that they are not taken for each other.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn leave(conn: &Connection, tracked: &Tracked, device: EdgeId) -> Result<()> {
+    let (place, largest) = (place(conn, tracked)?, largest(conn, tracked)?);
+    renew(conn, tracked, device, &place, largest)
 }
 
 /// Marks all rows of the block that exist now as cut.
@@ -162,8 +188,14 @@ fn given(place: &Place) -> i64 {
 fn note_fresh(conn: &Connection, tracked: &Tracked, place: &Place) -> Result<()> {
     let key = ident(&tracked.table.key[0].0);
     let noted = base::key_column(&tracked.table.key[0].0);
-    let (base, table) = (ident(&base::name(&tracked.table.name)), ident(&tracked.table.name));
-    conn.execute(&format!("DELETE FROM {base} WHERE {noted} BETWEEN ?1 AND ?2"), (place.lo, place.hi))?;
+    let (base, table) = (
+        ident(&base::name(&tracked.table.name)),
+        ident(&tracked.table.name),
+    );
+    conn.execute(
+        &format!("DELETE FROM {base} WHERE {noted} BETWEEN ?1 AND ?2"),
+        (place.lo, place.hi),
+    )?;
     let sql = format!(
         "INSERT INTO {base}({noted}, _existed, _at) SELECT {key}, 0, {NOW} FROM {table} WHERE {key} BETWEEN ?1 AND ?2"
     );

@@ -53,7 +53,9 @@ pub fn install(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Ins
     let mut blind = Vec::new();
     let mut discovered = Vec::new();
     let found = existing_triggers(conn)?;
-    let first: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM _sync_table)", [], |row| row.get(0))?;
+    let first: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM _sync_table)", [], |row| {
+        row.get(0)
+    })?;
     let mut wanted = HashMap::new();
     for table in schema
         .tables
@@ -126,7 +128,9 @@ fn existing_triggers(conn: &Connection) -> rusqlite::Result<HashMap<String, Stri
     let sql =
         "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE '\\_sync\\_%' ESCAPE '\\'";
     conn.prepare(sql)?
-        .query_map([], |row| Ok((row.get::<_, String>(0)?.to_ascii_lowercase(), row.get(1)?)))?
+        .query_map([], |row| {
+            Ok((row.get::<_, String>(0)?.to_ascii_lowercase(), row.get(1)?))
+        })?
         .collect()
 }
 
@@ -135,7 +139,10 @@ fn number_of(conn: &Connection, table: &str) -> rusqlite::Result<(i64, bool)> {
     let sql = "SELECT tid FROM _sync_table WHERE name = ?1 COLLATE NOCASE";
     let found = conn.query_row(sql, [table], |row| row.get(0)).optional()?;
     if let Some(tid) = found {
-        conn.execute("UPDATE _sync_table SET name = ?2 WHERE tid = ?1 AND name <> ?2", (tid, table))?;
+        conn.execute(
+            "UPDATE _sync_table SET name = ?2 WHERE tid = ?1 AND name <> ?2",
+            (tid, table),
+        )?;
         return Ok((tid, true));
     }
     conn.execute("INSERT INTO _sync_table(name) VALUES (?1)", [table])?;
@@ -157,8 +164,13 @@ fn install_triggers(
         match found.get(&name) {
             Some(sql) if *sql == trigger.sql => {}
             Some(sql) => {
-                unwatched |= trigger.guards_uniques && !watched(sql).eq_ignore_ascii_case(watched(&trigger.sql));
-                conn.execute_batch(&format!("DROP TRIGGER {}; {};", ident(&trigger.name), trigger.sql))?;
+                unwatched |=
+                    trigger.guards_uniques && !watched(sql).eq_ignore_ascii_case(watched(&trigger.sql));
+                conn.execute_batch(&format!(
+                    "DROP TRIGGER {}; {};",
+                    ident(&trigger.name),
+                    trigger.sql
+                ))?;
             }
             None => {
                 unwatched = true;

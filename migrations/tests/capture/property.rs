@@ -10,7 +10,7 @@ use crate::station::Station;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tt_protocol::value::Value;
 
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 5;
 const STEPS: usize = 250;
 
 /// Seeds that once found a fault: a unique index over a generated column.

@@ -17,11 +17,20 @@ INSERT INTO event VALUES (1, 1, 'x'), (2, 1, 'final'), (3, 2, 'X');";
 /// Runs statements as a Python program would; false where there is no Python.
 fn python(station: &Station, statements: &str) -> bool {
     let script = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.executescript(sys.argv[2])\nc.commit()\nprint(sqlite3.sqlite_version)";
-    let Ok(output) = Command::new("python3").args(["-c", script]).arg(station.path()).arg(statements).output() else {
+    let Ok(output) = Command::new("python3")
+        .args(["-c", script])
+        .arg(station.path())
+        .arg(statements)
+        .output()
+    else {
         println!("skipped: there is no python3 here");
         return false;
     };
-    assert!(output.status.success(), "{statements}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{statements}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     println!("SQLite {}", String::from_utf8_lossy(&output.stdout).trim());
     true
 }
@@ -29,7 +38,10 @@ fn python(station: &Station, statements: &str) -> bool {
 #[test]
 fn an_older_library_runs_the_triggers() {
     let mut station = Station::new(SCHEMA);
-    if !python(&station, "UPDATE po SET n = n + 1 WHERE id = 1; DELETE FROM po WHERE id = 3; UPDATE po SET id = 20 WHERE id = 2") {
+    if !python(
+        &station,
+        "UPDATE po SET n = n + 1 WHERE id = 1; DELETE FROM po WHERE id = 3; UPDATE po SET id = 20 WHERE id = 2",
+    ) {
         return;
     }
     assert_eq!(station.cut(), ["+ po 20", "- po 2", "- po 3", "~ po 1: n"]);
@@ -40,14 +52,32 @@ fn an_older_library_runs_the_triggers() {
 #[test]
 fn an_older_library_replaces() {
     let mut station = Station::new(SCHEMA);
-    if !python(&station, "INSERT OR REPLACE INTO po(id, number) VALUES (9, 'B'); REPLACE INTO setting VALUES ('THEME', 'light')") {
+    if !python(
+        &station,
+        "INSERT OR REPLACE INTO po(id, number) VALUES (9, 'B'); REPLACE INTO setting VALUES ('THEME', 'light')",
+    ) {
         return;
     }
-    assert_eq!(station.cut(), ["+ po 9", "+ setting THEME", "- po 2", "- setting theme"]);
-    python(&station, "UPDATE OR REPLACE event SET kind = 'final' WHERE id = 1; REPLACE INTO event VALUES (4, 2, 'X')");
-    assert_eq!(station.cut(), ["+ event 4", "- event 2", "- event 3", "~ event 1: kind"]);
-    python(&station, "INSERT OR IGNORE INTO po(id, number) VALUES (1, 'Z'); INSERT OR REPLACE INTO po VALUES (1, 'A', 'Active', 1)");
+    assert_eq!(
+        station.cut(),
+        ["+ po 9", "+ setting THEME", "- po 2", "- setting theme"]
+    );
+    python(
+        &station,
+        "UPDATE OR REPLACE event SET kind = 'final' WHERE id = 1; REPLACE INTO event VALUES (4, 2, 'X')",
+    );
+    assert_eq!(
+        station.cut(),
+        ["+ event 4", "- event 2", "- event 3", "~ event 1: kind"]
+    );
+    python(
+        &station,
+        "INSERT OR IGNORE INTO po(id, number) VALUES (1, 'Z'); INSERT OR REPLACE INTO po VALUES (1, 'A', 'Active', 1)",
+    );
     assert!(station.cut().is_empty());
-    python(&station, "INSERT INTO setting VALUES ('page', 2) ON CONFLICT(name) DO UPDATE SET value = excluded.value");
+    python(
+        &station,
+        "INSERT INTO setting VALUES ('page', 2) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+    );
     assert_eq!(station.cut(), ["~ setting page: value"]);
 }

@@ -18,7 +18,11 @@ fn replace_removes_by_every_kind_of_unique_value() {
     station.run("UPDATE OR REPLACE t SET b = 14 WHERE id = 2");
     assert_eq!(station.cut(), ["- t 4", "~ t 2: b"], "by a generated column");
     station.run("UPDATE t SET c = 'x' WHERE id = 51; UPDATE OR REPLACE t SET b = 99 WHERE id = 51");
-    assert_eq!(station.cut(), ["- t 2", "~ t 51: b,c"], "by entering a partial index");
+    assert_eq!(
+        station.cut(),
+        ["- t 2", "~ t 51: b,c"],
+        "by entering a partial index"
+    );
 }
 
 #[test]
@@ -33,7 +37,8 @@ fn a_default_that_replace_puts_in_place_of_null() {
 
 #[test]
 fn the_id_minus_one_is_an_id_like_any() {
-    let mut station = Station::new("CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (-1, 'unknown');");
+    let mut station =
+        Station::new("CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (-1, 'unknown');");
     station.run("INSERT INTO t(v) VALUES ('automatic')");
     assert_eq!(station.cut().len(), 1);
     station.run("INSERT OR REPLACE INTO t VALUES (-1, 'still unknown')");
@@ -56,7 +61,11 @@ fn a_key_with_a_collation_of_its_own() {
     station.run("INSERT INTO exact VALUES ('A', 2)");
     assert_eq!(station.cut(), ["+ exact A"]);
     station.run("INSERT OR REPLACE INTO folded VALUES ('A', 1)");
-    assert_eq!(station.cut(), ["+ folded A", "- folded a"], "the bytes of the key are other ones");
+    assert_eq!(
+        station.cut(),
+        ["+ folded A", "- folded a"],
+        "the bytes of the key are other ones"
+    );
 }
 
 #[test]
@@ -70,7 +79,8 @@ fn what_comes_back_as_it_was_is_no_change() {
     station.run("INSERT INTO t(id, n) VALUES (77, 1); DELETE FROM t WHERE id = 77");
     station.refused("INSERT INTO t VALUES (1, 8, 'c')");
     assert!(station.cut().is_empty());
-    station.run("UPDATE t SET u = CASE u WHEN 'a' THEN NULL ELSE 'a' END; UPDATE t SET u = 'b' WHERE u IS NULL");
+    station
+        .run("UPDATE t SET u = CASE u WHEN 'a' THEN NULL ELSE 'a' END; UPDATE t SET u = 'b' WHERE u IS NULL");
     assert_eq!(station.cut(), ["~ t 1: u", "~ t 2: u"], "a swap");
 }
 
@@ -96,7 +106,11 @@ fn children_that_follow_their_parent() {
     station.run("PRAGMA foreign_keys = ON; DELETE FROM p WHERE id = 1");
     assert_eq!(station.cut(), ["- c 1", "- p 1", "~ d x: p"]);
     station.run("INSERT OR REPLACE INTO p VALUES (3, 'b')");
-    assert_eq!(station.cut(), ["+ p 3", "- c 2", "- p 2"], "REPLACE cascades, too");
+    assert_eq!(
+        station.cut(),
+        ["+ p 3", "- c 2", "- p 2"],
+        "REPLACE cascades, too"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //!   also under continuous writes.
 
 use super::{Assembly, WholeFeed};
+use crate::audit::Compared;
 use crate::frame::{Ack, EdgeFrame, FeedPiece, Hello, HubFrame, PROTOCOL, Pull, Welcome};
 use crate::number::{Millis, Seq, Version};
 use std::collections::VecDeque;
@@ -30,6 +31,8 @@ pub enum Output {
     Apply(WholeFeed),
     /// The clock's offset to the hub was measured, in milliseconds.
     ClockOffset(i64),
+    /// The hub has compared a table: put right what differs.
+    Heal(Compared),
     /// The hub refuses, and why. The link is of no use any more.
     Refused(String),
 }
@@ -164,6 +167,7 @@ impl EdgeSession {
             }
             HubFrame::Ack(ack) => self.acknowledged(ack),
             HubFrame::Feed(piece) => self.feed_piece(piece),
+            HubFrame::Compared(compared) => self.outputs.push_back(Output::Heal(compared)),
             HubFrame::Pong(_) => {}
         }
         self.advance();

@@ -6,6 +6,7 @@
 //!   so that a large changeset goes on where it was cut off.
 //! * A feed leaves only against a pull, one at a time: a slow edge never makes the hub queue.
 
+use crate::audit::Compare;
 use super::{Assembly, WholeFeed, feed_frames};
 use crate::frame::{Ack, EdgeFrame, Hello, HubFrame, PROTOCOL, Piece, Pong, Pull, Report, Welcome};
 use crate::number::{EdgeId, Epoch, Millis, Seq, Version};
@@ -31,6 +32,8 @@ pub enum Output {
     },
     /// Make a feed from this cursor; answer with [`HubSession::handle_feed`].
     MakeFeed(Version),
+    /// Compare a table with the edge's, and send what comes of it.
+    Compare(Compare),
     /// How the edge is doing.
     Report(Report),
     /// Close the link after all that was sent; the reason was sent already.
@@ -145,6 +148,7 @@ impl HubSession {
                 self.feed_if_due();
             }
             EdgeFrame::Report(report) => self.outputs.push_back(Output::Report(report)),
+            EdgeFrame::Compare(compare) => self.outputs.push_back(Output::Compare(compare)),
         }
     }
 

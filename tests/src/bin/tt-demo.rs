@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tt_tests::node::Program;
+use tt_tests::writer::Work;
 use tt_tests::{demo, writer};
 
 #[derive(Parser)]
@@ -36,6 +37,9 @@ enum Part {
         /// On how many lines of purchase orders.
         #[arg(long)]
         lines: i64,
+        /// Which counts are added to a line: every so many-th.
+        #[arg(long, default_value_t = 1)]
+        every: u64,
         /// The seed of all chance.
         #[arg(long)]
         seed: u64,
@@ -61,8 +65,8 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.part {
         None => demo::play(&Program(std::env::current_exe()?), cli.folder),
-        Some(Part::Writer { db, who, counts, lines, seed }) => {
-            let written = writer::record(&db, &who, counts, lines, seed)?;
+        Some(Part::Writer { db, who, counts, lines, every, seed }) => {
+            let written = writer::record(&db, &who, Work { counts, every, lines, seed })?;
             println!("{} {}", written.submissions, written.tablets);
             Ok(())
         }

@@ -20,6 +20,9 @@ struct Arguments {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Looks at every node after every step.
+    #[arg(long)]
+    watch: bool,
     /// Sessions only, without files: many thousand worlds a second.
     #[arg(long)]
     pure: bool,
@@ -33,7 +36,11 @@ fn main() -> ExitCode {
     };
     println!("seeds {}..{}", range.start, range.end);
     let kind = if arguments.pure { " --pure" } else { "" };
-    let world = if arguments.pure { pure::world } else { run::world };
+    let world = match (arguments.pure, arguments.watch) {
+        (true, _) => pure::world,
+        (false, true) => run::world_watched,
+        (false, false) => run::world,
+    };
     let failed = run::seeds(range, arguments.threads, world);
     for (seed, cause) in &failed {
         let cause: String = cause.chars().take(600).collect();

@@ -47,12 +47,33 @@ pub fn sound(world: &World, node: usize) {
 pub fn converged(world: &World) {
     let digests = world.digests();
     for (edge, digest) in digests.iter().enumerate().skip(1) {
-        if digest != &digests[0] {
-            let tables: Vec<_> = digest.iter().filter(|(name, value)| digests[0].get(*name) != Some(value)).collect();
-            let dump = |node| format!("{:#?}", rows(&world.program(node), world.shape()));
-            panic!("node {edge} differs from the hub in {tables:?}\nhub: {}\nedge: {}", dump(0), dump(edge));
-        }
+        let differing: Vec<String> = digest
+            .iter()
+            .filter(|(name, value)| digests[0].get(*name) != Some(value))
+            .map(|(name, _)| difference(world, name, edge))
+            .collect();
+        assert!(differing.is_empty(), "node {edge} differs from the hub: {}", differing.join("; "));
     }
+}
+
+/// Rows of a table that only the hub or only a node has.
+fn difference(world: &World, table: &str, node: usize) -> String {
+    let all = |node: usize| -> BTreeSet<String> {
+        let sql = format!("SELECT * FROM {}", tt_migrations::quote::ident(table));
+        let mut statement = world.program(node).prepare(&sql).expect("reads");
+        let width = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            let values: Vec<String> =
+                (0..width).map(|at| Ok(format!("{:?}", row.get::<_, rusqlite::types::Value>(at)?))).collect::<rusqlite::Result<_>>()?;
+            Ok(values.join(" "))
+        });
+        let rows = rows.expect("reads");
+        rows.collect::<rusqlite::Result<_>>().expect("reads")
+    };
+    let (hub, own) = (all(0), all(node));
+    let hub_only: Vec<_> = hub.difference(&own).collect();
+    let own_only: Vec<_> = own.difference(&hub).collect();
+    format!("{table}: only the hub has {hub_only:?}, only the node has {own_only:?}")
 }
 
 /// Nothing waits on any edge.
@@ -88,7 +109,7 @@ pub fn no_echo(world: &mut World) {
 pub fn exactly_once(world: &World, ledger: &Ledger) {
     let conn = world.program(0);
     let shape = world.shape();
-    let hub = rows(&conn, shape);
+    let hub = rows(conn, shape);
     let listed = Listed::read(&conn, shape);
     for (place, expected) in ledger.counts.iter().filter(|(place, _)| !ledger.removed.contains(*place)) {
         let mut found = hub.get(place).map_or_else(|| vec![0; expected.len()], |(_, counts)| counts.clone());
@@ -98,12 +119,13 @@ pub fn exactly_once(world: &World, ledger: &Ledger) {
             }
         }
         let table = shape.tables[place.0].name;
-        assert_eq!(&found, expected, "{table} {}: the hub's count plus what is listed is not what was counted", place.1);
+        let what = "the hub's count plus what is listed is not what was counted";
+        assert_eq!(&found, expected, "{table} {}: {what}; at the hub {:?}; listed: {}", place.1, hub.get(place), list(conn));
     }
     let present: BTreeSet<&String> = hub.values().map(|(tag, _)| tag).collect();
     for tag in &ledger.tags {
         let known = present.contains(tag) || ledger.tags_removed.contains(tag) || listed.tags.contains(tag);
-        assert!(known, "row {tag} is lost");
+        assert!(known, "row {tag} is lost; listed: {}", list(conn));
     }
     let strangers: Vec<_> = present.iter().filter(|tag| !ledger.tags.contains(**tag)).collect();
     assert!(strangers.is_empty(), "rows that nobody committed: {strangers:?}");
@@ -126,6 +148,12 @@ pub fn ids_fit(ledger: &Ledger) {
 pub fn no_false_alarm(world: &World) {
     let listed = conflict::list(&world.program(0), true, |device| device.to_string()).expect("reads");
     assert!(listed.is_empty(), "nothing could clash, but: {listed:#?}");
+}
+
+/// The whole conflict list, for a person.
+fn list(conn: &Connection) -> String {
+    let entries = conflict::list(conn, true, |device| device.to_string()).expect("reads");
+    entries.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// What the conflict list holds.

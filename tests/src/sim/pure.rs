@@ -185,7 +185,7 @@ impl World {
             }
             hub::Output::Merge { seq, hash, pieces, cursor } => self.merge(edge, seq, hash, &pieces, cursor),
             hub::Output::MakeFeed(from) => self.links[edge].feed_due = Some(from),
-            hub::Output::Report(_) => {}
+            hub::Output::Report(_) | hub::Output::Compare(_) => {}
             hub::Output::Close(reason) => panic!("the hub closes: {reason}"),
         }
         true
@@ -317,7 +317,7 @@ impl Edge {
                 }
             }
             edge::Output::Apply(feed) => self.apply(feed, random),
-            edge::Output::ClockOffset(_) => {}
+            edge::Output::ClockOffset(_) | edge::Output::Heal(_) => {}
             edge::Output::Refused(reason) => panic!("refused: {reason}"),
         }
     }

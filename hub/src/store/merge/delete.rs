@@ -1,15 +1,25 @@
 //! Deletes: a row that nobody touched meanwhile goes; one that somebody changed lives, because a count
 //! must not vanish.
 
-use super::{Merge, MergeError};
+use super::{Merge, MergeError, zip_owned};
 use crate::store::conflict::Kind;
-use crate::store::trash;
+use crate::store::{same, trash};
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::{self, Key};
 use tt_protocol::change::TableChange;
 use tt_protocol::merge::Clash;
 use tt_protocol::value::{Value, ValueRef};
+
+/// A delete that does not happen, unless the row is inserted again by the same changeset.
+pub(super) struct Overruled {
+    tracked: Arc<Tracked>,
+    key: Key,
+    /// The row that the edge deleted.
+    base: Vec<(String, Value)>,
+    clashes: Vec<Clash>,
+    at: i64,
+}
 
 impl Merge<'_> {
     pub(super) fn deletes(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), MergeError> {
@@ -34,12 +44,35 @@ impl Merge<'_> {
             self.log.as_sent(tracked, change.key(index));
             return self.remove(tracked, &hub, change.time(index));
         }
-        self.log.changed(tracked, &key);
-        self.overruled_here(tracked, &key);
-        let kept = trash::stamp(self.context.conn, tracked, &key)?;
-        let lost = self.stamp(change.time(index));
-        let action = "the delete was overruled: the row was changed meanwhile and stays";
-        self.list_clashes(Kind::Delete, tracked, &key, clashes, (kept, lost), action)
+        let base = zip_owned(&change.columns, change.values(index));
+        let (tracked, at) = (Arc::clone(tracked), change.time(index));
+        self.overruled.push(Overruled { tracked, key, base, clashes, at });
+        Ok(())
+    }
+
+    /// A row that is inserted again under the key of an overruled delete: both are one update.
+    pub(super) fn take_overruled(&mut self, tracked: &Tracked, key: &Key) -> Option<Vec<(String, Value)>> {
+        let same = |overruled: &Overruled| {
+            overruled.tracked.table.name == tracked.table.name
+                && same::key_bytes(tracked, &overruled.key) == same::key_bytes(tracked, key)
+        };
+        let place = self.overruled.iter().position(same)?;
+        Some(self.overruled.swap_remove(place).base)
+    }
+
+    /// Lists the deletes that stayed overruled. What the changeset deleted under such a row comes back.
+    pub(super) fn put_back_under_overruled(&mut self) -> Result<(), MergeError> {
+        for Overruled { tracked, key, clashes, at, .. } in std::mem::take(&mut self.overruled) {
+            self.log.changed(&tracked, &key);
+            let kept = trash::stamp(self.context.conn, &tracked, &key)?;
+            let sides = (kept, self.stamp(at));
+            let action = "the delete was overruled: the row was changed meanwhile and stays";
+            self.list_clashes(Kind::Delete, &tracked, &key, clashes, sides, action)?;
+            if let Some(row) = row::read(self.context.conn, &tracked, &key)? {
+                self.put_back_children(&tracked, &row, self.context.version)?;
+            }
+        }
+        Ok(())
     }
 }
 

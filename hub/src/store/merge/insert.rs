@@ -1,11 +1,14 @@
 //! Inserts: the common case is one statement per row; everything else is decided after it was refused.
 
+use super::update::row_update;
 use super::{Merge, MergeError, Waiting, zip_owned};
 use crate::store::conflict::Kind;
+use crate::store::trash;
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
-use tt_migrations::row::{self, Key, Refusal, refusal};
+use tt_migrations::row::{self, Key, Refusal, Row, refusal};
 use tt_protocol::change::TableChange;
+use tt_protocol::merge::{Column, merge_row};
 use tt_protocol::value::{Value, ValueRef};
 
 impl Merge<'_> {
@@ -47,12 +50,15 @@ impl Merge<'_> {
         let at = change.time(index);
         let key: Key = change.key(index).map(ValueRef::to_owned).collect();
         if let Some(hub) = row::read(self.context.conn, tracked, &key)? {
-            return self.same_key(tracked, row, &hub, at);
+            return match self.take_overruled(tracked, &key) {
+                Some(base) => self.replaced(tracked, &base, &row, &hub, at),
+                None => self.same_key(tracked, row, &hub, at),
+            };
         }
         match refusal {
             Refusal::Rule => {
                 let action = format!("held whole: a rule of the table refuses the row ({error})");
-                self.hold_row(Kind::Rule, tracked, row, at, &action)
+                self.hold_row(Kind::Rule, tracked, row, self.stamp(at), &action)
             }
             Refusal::Key | Refusal::Unique => {
                 self.waiting.push(Waiting::Insert {
@@ -62,6 +68,47 @@ impl Merge<'_> {
                 });
                 Ok(())
             }
+        }
+    }
+
+    /// The changeset deleted the row and made it again (a REPLACE, or a key in another spelling), and
+    /// somebody else changed it meanwhile: an update.
+    fn replaced(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        base: &[(String, Value)],
+        sent: &[(String, Value)],
+        hub: &Row,
+        at: i64,
+    ) -> Result<(), MergeError> {
+        let (keys, rule) = (tracked.keys(), self.context.policy.table(&tracked.table.name));
+        let column = |(name, new): &'_ (String, Value)| Some((tracked.place(name)?, new.clone()));
+        let sent: Vec<(usize, Value)> = sent.iter().filter_map(column).collect();
+        let old = |place: usize| {
+            let name = &tracked.names[place];
+            base.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
+        };
+        let columns: Vec<Column<'_>> = sent
+            .iter()
+            .filter(|(place, _)| *place >= keys)
+            .filter_map(|(place, new)| {
+                let (name, base, hub) = (&tracked.names[*place], old(*place)?, hub[*place].as_ref());
+                Some(Column { name, base, new: new.as_ref(), hub })
+            })
+            .filter(|column| column.base != column.new)
+            .collect();
+        let key: Key = hub.iter().take(keys).cloned().collect();
+        let (edge, last) = (self.stamp(at), trash::stamp(self.context.conn, tracked, &key)?);
+        let mut plan = merge_row(rule, &columns, edge, last);
+        plan.as_sent = false;
+        let respelled = sent.iter().filter(|(place, new)| *place < keys && hub[*place] != *new);
+        plan.set.extend(respelled.map(|(place, new)| (tracked.names[*place].clone(), new.clone())));
+        match row_update(self, tracked, &key, &plan) {
+            Ok(()) => {
+                trash::set_stamp(self.context.conn, tracked, &key, edge)?;
+                self.updated(tracked, &key, hub, plan, (edge, last))
+            }
+            Err(error) => self.refused_update(tracked, &key, hub, plan, edge, error),
         }
     }
 
@@ -97,7 +144,7 @@ impl Merge<'_> {
             return Ok(());
         }
         let action = "held whole: another row with this key reached the hub first";
-        self.hold_row(Kind::Key, tracked, sent, at, action)
+        self.hold_row(Kind::Key, tracked, sent, self.stamp(at), action)
     }
 }
 

@@ -9,6 +9,7 @@ use super::update::refused_clashes;
 use super::{Merge, MergeError, Waiting};
 use crate::store::conflict::Kind;
 use crate::store::trash;
+use std::sync::Arc;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::{self, Row, refusal};
 use tt_protocol::value::Value;
@@ -84,7 +85,7 @@ impl Merge<'_> {
         match waiting {
             Waiting::Insert { tracked, row, at } => {
                 let action = "held whole: another row with this unique value reached the hub first";
-                self.hold_row(Kind::Unique, &tracked, row, at, action)
+                self.hold_row(Kind::Unique, &tracked, row, self.stamp(at), action)
             }
             Waiting::Update {
                 tracked,
@@ -124,7 +125,8 @@ impl Merge<'_> {
             } => {
                 let after = after(tracked, before, set);
                 self.need_parents(tracked, &tracked.names, |place| after[place].clone());
-                self.shrunk.insert(tracked.table.name.clone());
+                self.vacate(tracked, before, Some(&after));
+                self.reparented.push((Arc::clone(tracked), key.clone(), before.clone()));
                 self.log.changed(tracked, key);
                 Ok(trash::set_stamp(
                     self.context.conn,

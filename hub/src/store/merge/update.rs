@@ -36,8 +36,8 @@ impl Merge<'_> {
         let last = trash::stamp(self.context.conn, tracked, key)?;
         let columns = columns(tracked, change, index, hub);
         let mut plan = merge_row(rule, &columns, edge, last);
-        if revived {
-            // The edge that had deleted it, and all others, must see the row again.
+        if revived || hub.iter().zip(key).any(|(have, sent)| have != sent) {
+            // The key has another spelling here, or it was deleted: the edge that had deleted it, and all others, must see the row again.
             plan.as_sent = false;
         }
         let ordinary = plan.set.iter().any(|(name, _)| !rule.is_counter(name));
@@ -52,7 +52,7 @@ impl Merge<'_> {
         }
     }
 
-    fn updated(
+    pub(super) fn updated(
         &mut self,
         tracked: &Arc<Tracked>,
         key: &Key,
@@ -101,22 +101,19 @@ impl Merge<'_> {
                 set.map_or_else(|| hub[place].clone(), |(_, value)| value.clone())
             };
             self.need_parents(tracked, &tracked.names, value);
+            let key: Key = hub.iter().take(tracked.keys()).cloned().collect();
+            self.reparented.push((Arc::clone(tracked), key, hub.clone()));
         }
-        let children: Vec<_> = self
-            .context
-            .replica
-            .schema
-            .children(&tracked.table.name)
-            .collect();
-        if children
-            .iter()
-            .any(|(_, foreign)| touches(&foreign.parent_columns))
-        {
-            self.shrunk.insert(tracked.table.name.clone());
+        let mut after = hub.clone();
+        for (name, value) in &plan.set {
+            if let Some(slot) = tracked.place(name).and_then(|place| after.get_mut(place)) {
+                slot.clone_from(value);
+            }
         }
+        self.vacate(tracked, hub, Some(&after));
     }
 
-    fn refused_update(
+    pub(super) fn refused_update(
         &mut self,
         tracked: &Arc<Tracked>,
         key: &Key,
@@ -183,7 +180,7 @@ impl Merge<'_> {
         index: usize,
         key: &Key,
     ) -> Result<(), MergeError> {
-        if let Some((id, mut row)) = conflict::held(self.context.conn, &tracked.table.name, key)? {
+        if let Some((id, mut row)) = conflict::held(self.context.conn, tracked, key, self.context.edge)? {
             amend(&mut row, change, index);
             self.log.changed(tracked, key);
             return Ok(conflict::amend(self.context.conn, id, &row)?);
@@ -198,11 +195,11 @@ impl Merge<'_> {
         let new = (0..change.others()).map(|place| change.pair(index, place).1);
         let row = super::zip_owned(&change.columns, change.key(index).chain(new));
         let action = "held: the hub does not have the row that was changed";
-        self.hold_row(Kind::Missing, tracked, row, change.time(index), action)
+        self.hold_row(Kind::Missing, tracked, row, self.stamp(change.time(index)), action)
     }
 }
 
-fn row_update(merge: &Merge<'_>, tracked: &Tracked, key: &Key, plan: &RowPlan) -> rusqlite::Result<()> {
+pub(super) fn row_update(merge: &Merge<'_>, tracked: &Tracked, key: &Key, plan: &RowPlan) -> rusqlite::Result<()> {
     if plan.set.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,190 @@
+//! Children whose parent cannot be had: held whole, or their reference goes back to what it was.
+
+use super::repair::select_children;
+use super::{Merge, MergeError};
+use crate::store::conflict::Kind;
+use crate::store::{same, trash};
+use rusqlite::params_from_iter;
+use std::sync::Arc;
+use tt_migrations::replica::Tracked;
+use tt_migrations::row::{self, Key, Row, refusal};
+use tt_migrations::shape::ForeignKey;
+use tt_migrations::value::{bound, copy};
+use tt_protocol::change::{Kind as ChangeKind, TableChange, decode_piece};
+use tt_protocol::merge::{Clash, Stamp};
+use tt_protocol::value::{Value, ValueRef};
+
+impl Merge<'_> {
+    /// Holds the rows of this changeset that point at a parent which nobody has.
+    pub(super) fn hold_children(
+        &mut self,
+        child: &Arc<Tracked>,
+        foreign: &ForeignKey,
+        values: &Key,
+    ) -> Result<(), MergeError> {
+        for piece in self.pieces {
+            for change in decode_piece(piece)? {
+                if change.table.eq_ignore_ascii_case(&child.table.name) {
+                    self.hold_matching(child, foreign, values, &change)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hold_matching(
+        &mut self,
+        child: &Arc<Tracked>,
+        foreign: &ForeignKey,
+        values: &Key,
+        change: &TableChange,
+    ) -> Result<(), MergeError> {
+        for index in 0..change.rows.rows() {
+            let key: Key = change.key(index).map(ValueRef::to_owned).collect();
+            let Some(present) = row::read(self.context.conn, child, &key)? else {
+                continue;
+            };
+            let still = self.points_at(child, &present, foreign, values);
+            match change.kind {
+                ChangeKind::Insert if still => {
+                    let at = change.time(index);
+                    self.hold_out(child, &key, &present, self.stamp(at))?;
+                }
+                ChangeKind::Update if still => {
+                    if !self.take_back(child, foreign, change, index, (&key, values))? {
+                        let at = change.time(index);
+                        self.hold_out(child, &key, &present, self.stamp(at))?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds every row that points at a parent which nobody has, whoever made it.
+    pub(super) fn hold_all_children(
+        &mut self,
+        child: &Arc<Tracked>,
+        foreign: &ForeignKey,
+        values: &Key,
+    ) -> Result<(), MergeError> {
+        for present in self.children(child, foreign, values)? {
+            let key: Key = present.iter().take(child.keys()).cloned().collect();
+            let author = trash::stamp(self.context.conn, child, &key)?;
+            self.hold_out(child, &key, &present, author.unwrap_or(self.stamp(0)))?;
+        }
+        Ok(())
+    }
+
+    /// Rows of the child that point at these values of the parent.
+    pub(super) fn children(
+        &self,
+        child: &Tracked,
+        foreign: &ForeignKey,
+        values: &Key,
+    ) -> Result<Vec<Row>, MergeError> {
+        let Some(parent) = self.context.replica.get(&foreign.parent) else {
+            return Ok(Vec::new());
+        };
+        let sql = select_children(child, foreign, parent, &child.names);
+        let mut statement = self.context.conn.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(bound(values.iter().map(Value::as_ref))), |row| {
+            copy(row, 0, child.names.len())
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn hold_out(
+        &mut self,
+        child: &Arc<Tracked>,
+        key: &Key,
+        present: &Row,
+        lost: Stamp,
+    ) -> Result<(), MergeError> {
+        row::delete(self.context.conn, child, key)?;
+        self.vacate(child, present, None);
+        let action = "held whole: its parent is not at the hub";
+        self.hold_row(Kind::Parent, child, trash::named(child, present), lost, action)
+    }
+
+    fn points_at(&self, child: &Tracked, row: &Row, foreign: &ForeignKey, values: &Key) -> bool {
+        let place = |name: &String| child.place(name).and_then(|place| row.get(place)).cloned();
+        let held: Option<Key> = foreign.columns.iter().map(place).collect();
+        held.is_some_and(|held| self.same_parent(foreign, &held, values))
+    }
+
+    fn same_parent(&self, foreign: &ForeignKey, one: &Key, other: &Key) -> bool {
+        let names = || foreign.parent_columns.iter().map(String::as_str);
+        match self.context.replica.get(&foreign.parent) {
+            Some(parent) => same::bytes(parent, names(), one) == same::bytes(parent, names(), other),
+            None => one == other,
+        }
+    }
+
+    /// An update that points at a parent which nobody has: the hub's old reference comes back, and the new
+    /// one is listed. False when the old one is no better.
+    fn take_back(
+        &mut self,
+        child: &Arc<Tracked>,
+        foreign: &ForeignKey,
+        change: &TableChange,
+        index: usize,
+        (key, values): (&Key, &Key),
+    ) -> Result<bool, MergeError> {
+        let same = |(tracked, at, _): &(Arc<Tracked>, Key, Row)| {
+            tracked.table.name == child.table.name && same::key_bytes(child, at) == same::key_bytes(child, key)
+        };
+        let Some(found) = self.reparented.iter().position(same) else {
+            return Ok(false);
+        };
+        let (_, _, before) = self.reparented.swap_remove(found);
+        let Some(present) = row::read(self.context.conn, child, key)? else {
+            return Ok(true);
+        };
+        let places = || foreign.columns.iter().filter_map(|name| child.place(name));
+        let set: Vec<(String, Value)> =
+            places().map(|place| (child.names[place].clone(), before[place].clone())).collect();
+        let old: Key = set.iter().map(|(_, value)| value.clone()).collect();
+        if self.same_parent(foreign, &old, values) {
+            return Ok(false);
+        }
+        match row::update(self.context.conn, child, key, &set) {
+            Err(error) if refusal(&error).is_some() => return Ok(false),
+            outcome => outcome?,
+        }
+        if let Some(after) = row::read(self.context.conn, child, key)? {
+            self.vacate(child, &present, Some(&after));
+            self.need_parents(child, &child.names, |place| after[place].clone());
+        }
+        self.log.changed(child, key);
+        let clash = |place: usize| Clash {
+            name: child.names[place].clone(),
+            base: before[place].clone(),
+            kept: before[place].clone(),
+            lost: present[place].clone(),
+        };
+        let clashes = places().filter(|place| before[*place] != present[*place]).map(clash).collect();
+        let sides = (None, self.stamp(change.time(index)));
+        let action = "the old reference stays: the new parent is not at the hub";
+        self.list_clashes(Kind::Parent, child, key, clashes, sides, action)?;
+        Ok(true)
+    }
+
+    /// Holds rows that came back in this merge and whose own parent cannot come back.
+    pub(super) fn hold_brought_back(
+        &mut self,
+        child: &Arc<Tracked>,
+        foreign: &ForeignKey,
+        values: &Key,
+    ) -> Result<(), MergeError> {
+        for present in self.children(child, foreign, values)? {
+            let key: Key = present.iter().take(child.keys()).cloned().collect();
+            let back = (child.table.name.clone(), key.clone());
+            if self.brought_back.contains(&back) {
+                self.hold_out(child, &key, &present, self.stamp(0))?;
+            }
+        }
+        Ok(())
+    }
+}

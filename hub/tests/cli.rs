@@ -1,0 +1,64 @@
+//! The program `tt-hub` as a person or a script meets it: arguments in, text, JSON and exit codes out.
+//!
+//! Every test has a folder of its own and port 0, waits with a deadline, and stops its daemons when it
+//! ends, however it ends.
+//!
+//! * `program`: runs the program, and keeps what it said
+//! * `init`: a hub is there whole or not at all, and what it adopts stays as it was
+//! * `read`: the JSON that scripts read
+//! * `daemon`: where it listens, that it is alone, and how it stops
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+#[path = "cli/daemon.rs"]
+mod daemon;
+#[path = "cli/init.rs"]
+mod init;
+#[path = "cli/program.rs"]
+mod program;
+#[path = "cli/read.rs"]
+mod read;
+
+use program::{Folder, tt_hub};
+
+#[test]
+fn what_is_not_understood_is_bad_usage() {
+    let folder = Folder::new();
+    for arguments in [
+        &["nonsense"][..],
+        &[],
+        &["invite"],
+        &["invite", "a", "--ttl", "soon"],
+        &["serve", "--listen", "nowhere"],
+        &["serve", "--advertise", "no-port"],
+        &["conflicts", "show", "x"],
+    ] {
+        let said = folder.hub(arguments);
+        assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
+        assert!(!said.stderr.is_empty());
+    }
+    assert_eq!(tt_hub(&["--help"]).code, 0);
+    assert!(tt_hub(&["--version"]).stdout.starts_with("tt-hub "));
+}
+
+#[test]
+fn without_a_hub_every_command_names_the_folder_and_init() {
+    let folder = Folder::new();
+    for command in [
+        &["serve"][..],
+        &["invite", "a"],
+        &["edges"],
+        &["revoke", "a"],
+        &["status"],
+        &["conflicts"],
+    ] {
+        let said = folder.hub(command);
+        assert_eq!(said.code, 1, "{command:?}");
+        let folder = folder.data().display().to_string();
+        assert!(
+            said.stderr.contains(&folder) && said.stderr.contains("init") && said.stderr.lines().count() == 1,
+            "{command:?}: {}",
+            said.stderr
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! Hubs, devices and programs as real processes, over a wireless that can be cut.
+//!
+//! * `warehouse`: a hub, its devices and the wireless between them, for one test
+//! * `kills`: daemons die by `kill -9` at random moments, and no count is lost
+//! * `whole`: a large transaction is seen whole or not at all, whatever happens to the link
+//! * `sync`: what `sync` promises to scripts, and what a revoked device hears
+//! * `mistakes`: wrong tokens, files and lines: a clear reason, an exit code, and no harm
+//! * `status`: the keys of `status --json`, and what counts as unsent
+//! * `existing`: a device brings the file that its program has always used
+//! * `ages`: files of two ages of the real program, adopted, replicated and still in use
+//! * `older`: programs with an older SQLite, and what they do to the file under a running daemon
+//! * `live`: what is written anywhere is everywhere soon, also after a change of address
+//! * `interrupted`: a join that was cut off or killed goes on with the same token
+//! * `keyless`: a table without a primary key is named, loudly, everywhere
+
+#[path = "end_to_end/ages.rs"]
+mod ages;
+#[path = "end_to_end/existing.rs"]
+mod existing;
+#[path = "end_to_end/interrupted.rs"]
+mod interrupted;
+#[path = "end_to_end/keyless.rs"]
+mod keyless;
+#[path = "end_to_end/kills.rs"]
+mod kills;
+#[path = "end_to_end/live.rs"]
+mod live;
+#[path = "end_to_end/mistakes.rs"]
+mod mistakes;
+#[path = "end_to_end/older.rs"]
+mod older;
+#[path = "end_to_end/status.rs"]
+mod status;
+#[path = "end_to_end/sync.rs"]
+mod sync;
+#[path = "end_to_end/warehouse.rs"]
+mod warehouse;
+#[path = "end_to_end/whole.rs"]
+mod whole;

@@ -1,0 +1,126 @@
+//! A hub and two devices. Devices write apart, then meet in an order that the story names: who comes
+//! first is merged first.
+
+use tt_hub::store::conflict;
+use tt_protocol::policy::{Policy, TableRule};
+use tt_tests::sim::checks;
+use tt_tests::sim::schemas::Shape;
+use tt_tests::sim::world::World;
+
+const SCHEMA: &str = "
+CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT UNIQUE, note TEXT, good INTEGER DEFAULT 0);
+CREATE TABLE lines(id INTEGER PRIMARY KEY AUTOINCREMENT, order_id INTEGER REFERENCES orders(id) ON DELETE CASCADE,
+  note TEXT, good INTEGER DEFAULT 0 CHECK (good <= 100), total INTEGER);
+CREATE TABLE bags(code TEXT PRIMARY KEY, order_number TEXT REFERENCES orders(number) ON UPDATE CASCADE, note TEXT, good INTEGER DEFAULT 0);
+CREATE TABLE people(name TEXT PRIMARY KEY COLLATE NOCASE, note TEXT, good INTEGER DEFAULT 0);
+CREATE TABLE badges(id INTEGER PRIMARY KEY, owner TEXT REFERENCES people(name), line TEXT REFERENCES lines(id));
+INSERT INTO orders(id, number) VALUES (1, 'A'), (2, 'B'), (3, 'C');
+INSERT INTO lines(id, order_id, good) VALUES (1, 1, 10), (2, 1, 0), (3, 2, 0);
+INSERT INTO bags(code, order_number) VALUES ('x', 'A');
+INSERT INTO people(name) VALUES ('Anna');";
+
+const SHAPE: Shape = Shape { name: "stories", sql: SCHEMA, tables: &[] };
+
+/// The hub's place.
+pub(crate) const HUB: usize = 0;
+/// The device whose changes reach the hub first.
+pub(crate) const FIRST: usize = 1;
+/// The device that comes later.
+pub(crate) const SECOND: usize = 2;
+
+/// A story under way.
+pub(crate) struct Story {
+    pub(crate) world: World,
+}
+
+impl Story {
+    pub(crate) fn begin() -> Self {
+        let mut policy = Policy::default();
+        for table in ["orders", "lines", "bags", "people"] {
+            let counters = vec!["good".to_owned(), "total".to_owned()];
+            policy.tables.insert(table.to_owned(), TableRule { counters, ..TableRule::ORDINARY });
+        }
+        let mut world = World::new(&SHAPE, policy, 2);
+        world.settle();
+        world.unlink(0);
+        world.unlink(1);
+        Self { world }
+    }
+
+    /// A program writes, all or nothing.
+    pub(crate) fn write(&mut self, node: usize, sql: &str) -> &mut Self {
+        self.world.pass(1_000);
+        self.world.program(node).execute_batch(&format!("BEGIN; {sql}; COMMIT")).expect("the program may do this");
+        self
+    }
+
+    /// The first device meets the hub, then the second, then all of them until nothing moves.
+    pub(crate) fn meet(&mut self) -> &mut Self {
+        self.alone(FIRST);
+        self.alone(SECOND);
+        self.world.settle();
+        checks::converged(&self.world);
+        for node in [HUB, FIRST, SECOND] {
+            checks::consistent_cut(&self.world, node);
+        }
+        checks::nothing_unsent(&self.world);
+        self.world.unlink(0);
+        self.world.unlink(1);
+        self
+    }
+
+    /// Only one device has a link, until it is in step.
+    pub(crate) fn alone(&mut self, node: usize) -> &mut Self {
+        let edge = node - 1;
+        self.world.link(edge);
+        for _ in 0..1_000 {
+            self.world.step_edge(edge);
+            self.world.deliver_up(edge, false);
+            self.world.step_hub();
+        }
+        self.world.unlink(edge);
+        self
+    }
+
+    /// All rows of a query on one node, columns with `|`, rows with spaces.
+    pub(crate) fn on(&self, node: usize, sql: &str) -> String {
+        let mut statement = self.world.program(node).prepare(sql).expect("a query");
+        let width = statement.column_count();
+        let mut rows = statement.query([]).expect("reads");
+        let mut all = Vec::new();
+        while let Some(row) = rows.next().expect("reads") {
+            let value = |at| match row.get(at).expect("a value") {
+                rusqlite::types::Value::Null => "-".to_owned(),
+                rusqlite::types::Value::Integer(number) => number.to_string(),
+                rusqlite::types::Value::Real(number) => number.to_string(),
+                rusqlite::types::Value::Text(text) => text,
+                rusqlite::types::Value::Blob(_) => "blob".to_owned(),
+            };
+            all.push((0..width).map(value).collect::<Vec<_>>().join("|"));
+        }
+        all.join(" ")
+    }
+
+    /// The query's answer, which all nodes share.
+    #[track_caller]
+    pub(crate) fn finds(&self, sql: &str, expected: &str) -> &Self {
+        assert_eq!(self.on(HUB, sql), expected, "{sql}");
+        self
+    }
+
+    /// The conflict list: kind and table of each entry, columns with what stayed and what lost.
+    #[track_caller]
+    pub(crate) fn lists(&self, expected: &str) -> &Self {
+        let entries = conflict::list(self.world.program(HUB), true, |device| device.to_string()).expect("reads");
+        let text = |entry: &serde_json::Value| {
+            let word = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+            let columns = entry["columns"].as_array().into_iter().flatten();
+            let columns: String =
+                columns.map(|column| format!(" {}:{}/{}", column["name"], column["kept"], column["lost"])).collect();
+            let row = if entry["row"].is_null() { "" } else { " whole" };
+            format!("{} {}{row}{columns}", word("kind"), word("table")).replace('"', "")
+        };
+        assert_eq!(entries.iter().map(text).collect::<Vec<_>>().join("; "), expected);
+        self
+    }
+}
