@@ -29,7 +29,13 @@ struct Cli {
 #[derive(Clone, Debug, Args)]
 struct Global {
     /// The daemon's folder on this device.
-    #[arg(long, global = true, value_name = "DIR", env = "TT_EDGE_DATA", default_value = "/var/lib/tablettracker/edge")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "TT_EDGE_DATA",
+        default_value = "/var/lib/tablettracker/edge"
+    )]
     data: PathBuf,
     /// Print JSON for scripts.
     #[arg(long, global = true)]

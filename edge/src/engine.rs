@@ -34,12 +34,7 @@ impl Engine {
     /// An engine without a link.
     #[must_use]
     pub const fn new(store: EdgeStore) -> Self {
-        Self {
-            store,
-            session: None,
-            waiting: None,
-            comparing: false,
-        }
+        Self { store, session: None, waiting: None, comparing: false }
     }
 
     /// The store.
@@ -94,10 +89,7 @@ impl Engine {
     /// Versions that are known and not applied; None without a link.
     #[must_use]
     pub fn unread(&self) -> Option<u64> {
-        self.session
-            .as_ref()
-            .filter(|session| session.is_up())
-            .map(EdgeSession::unread)
+        self.session.as_ref().filter(|session| session.is_up()).map(EdgeSession::unread)
     }
 
     /// Programs may have written: a cut is due.
@@ -157,7 +149,9 @@ impl Engine {
                 session.handle_waiting(self.waiting.map(|waiting| (waiting.seq, waiting.pieces)));
             }
             Output::SendPiece(_, index) => {
-                let Some(waiting) = self.waiting else { return Ok(None) };
+                let Some(waiting) = self.waiting else {
+                    return Ok(None);
+                };
                 let piece = self.store.piece(&waiting, index)?;
                 session.handle_piece_sent();
                 return Ok(Some(Step::Frame(EdgeFrame::Piece(piece))));
@@ -181,25 +175,17 @@ impl Engine {
         if self.comparing || !self.in_step() {
             return Ok(Step::Idle);
         }
-        let Some(compare) = self.store.compare_due()? else { return Ok(Step::Idle) };
+        let Some(compare) = self.store.compare_due()? else {
+            return Ok(Step::Idle);
+        };
         self.comparing = true;
         Ok(Step::Frame(EdgeFrame::Compare(compare)))
     }
 
     fn apply(&mut self, feed: WholeFeed) -> Result<(), StoreError> {
-        let WholeFeed {
-            from,
-            to,
-            merged,
-            pieces,
-        } = feed;
+        let WholeFeed { from, to, merged, pieces } = feed;
         self.comparing = false;
-        let verdict = self.store.apply(&Feed {
-            from,
-            to,
-            merged,
-            pieces,
-        })?;
+        let verdict = self.store.apply(&Feed { from, to, merged, pieces })?;
         let cursor = self.store.cursor()?;
         let verdict = match verdict {
             Verdict::Applied => FeedVerdict::Applied,

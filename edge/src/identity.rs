@@ -135,10 +135,7 @@ impl DeviceKey {
     /// The half that the hub signs.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        PublicKey {
-            algorithm: KeyAlgorithm::Ed25519,
-            bytes: self.0.public_key_raw().to_vec(),
-        }
+        PublicKey { algorithm: KeyAlgorithm::Ed25519, bytes: self.0.public_key_raw().to_vec() }
     }
 
     /// The key in the form that TLS takes.
@@ -160,11 +157,8 @@ impl Identity {
             return Err(IdentityError::NotJoined(folder));
         }
         let path = folder.join(LINK);
-        let link: Link =
-            serde_json::from_str(&files::read(&path)?).map_err(|error| IdentityError::Damaged {
-                path,
-                what: error.to_string(),
-            })?;
+        let link: Link = serde_json::from_str(&files::read(&path)?)
+            .map_err(|error| IdentityError::Damaged { path, what: error.to_string() })?;
         Ok(Self {
             name: link.name,
             role: link.role,
@@ -206,21 +200,9 @@ impl Identity {
             return Ok(false);
         }
         self.addresses.insert(0, address.to_owned());
-        let Self {
-            name,
-            role,
-            device,
-            addresses,
-            ..
-        } = self;
+        let Self { name, role, device, addresses, .. } = self;
         let (name, role, addresses) = (name.clone(), role.clone(), addresses.clone());
-        Link {
-            name,
-            role,
-            device: *device,
-            addresses,
-        }
-        .write(&dir.join(FOLDER))?;
+        Link { name, role, device: *device, addresses }.write(&dir.join(FOLDER))?;
         Ok(true)
     }
 }
@@ -244,10 +226,7 @@ fn load_certificate(path: &Path) -> Result<CertificateDer<'static>, IdentityErro
 }
 
 fn damaged(path: &Path, what: &impl ToString) -> IdentityError {
-    IdentityError::Damaged {
-        path: path.to_owned(),
-        what: what.to_string(),
-    }
+    IdentityError::Damaged { path: path.to_owned(), what: what.to_string() }
 }
 
 fn pem(der: &[u8]) -> String {

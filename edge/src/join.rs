@@ -40,7 +40,9 @@ pub enum JoinError {
         source: rusqlite::Error,
     },
     /// The existing file is no database, or a damaged one.
-    #[error("{path} cannot be joined: {problem}; nothing was changed. Name the file that the program writes with --db")]
+    #[error(
+        "{path} cannot be joined: {problem}; nothing was changed. Name the file that the program writes with --db"
+    )]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -48,7 +50,9 @@ pub enum JoinError {
         problem: String,
     },
     /// The existing file's tables do not fit to the hub's.
-    #[error("table \"{table}\" of the existing file does not fit to the hub's: {problem}; nothing was changed")]
+    #[error(
+        "table \"{table}\" of the existing file does not fit to the hub's: {problem}; nothing was changed"
+    )]
     Shape {
         /// The table.
         table: String,
@@ -111,7 +115,8 @@ pub fn check_existing(db: &Path) -> Result<(), JoinError> {
         return Ok(());
     }
     let unusable = |problem: String| JoinError::Unusable { path: db.to_owned(), problem };
-    let conn = Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|error| unusable(error.to_string()))?;
+    let conn = Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .map_err(|error| unusable(error.to_string()))?;
     let check: String = conn
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|error| unusable(error.to_string()))?;
@@ -132,11 +137,8 @@ pub fn install(packed: &Path, db: &Path, device: EdgeId) -> Result<Joined, JoinE
     let fresh = fresh(db);
     remove(&fresh)?;
     unpack(packed, &fresh)?;
-    let joined = if db.exists() {
-        existing::join(db, &fresh, device)
-    } else {
-        become_database(&fresh, db, device)
-    };
+    let joined =
+        if db.exists() { existing::join(db, &fresh, device) } else { become_database(&fresh, db, device) };
     remove(&fresh)?;
     joined
 }
@@ -190,7 +192,8 @@ fn policy_of(snapshot: &Path) -> Result<Policy, JoinError> {
     let conn = Connection::open(snapshot).map_err(|source| sqlite(snapshot, source))?;
     let text = state::get_text(&conn, state::POLICY).map_err(|source| sqlite(snapshot, source))?;
     match text {
-        Some(text) => Ok(policy::parse("the hub's policy", &text).map_err(|error| StoreError::Policy(error.to_string()))?),
+        Some(text) => Ok(policy::parse("the hub's policy", &text)
+            .map_err(|error| StoreError::Policy(error.to_string()))?),
         None => Ok(policy::shipped()),
     }
 }

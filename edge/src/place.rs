@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
     /// The system refused.
-    #[error("cannot {what} {path}: {source}; check that the path is right and that this user may write there")]
+    #[error(
+        "cannot {what} {path}: {source}; check that the path is right and that this user may write there"
+    )]
     Io {
         /// What was tried.
         what: &'static str,
@@ -118,7 +120,9 @@ impl Place {
                     serde_json::from_slice(&bytes).map_err(|source| PlaceError::Damaged(path, source))?;
                 Ok(settings.db)
             }
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(PlaceError::NotJoined(self.dir.clone())),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                Err(PlaceError::NotJoined(self.dir.clone()))
+            }
             Err(source) => Err(failed("read", &path, source)),
         }
     }

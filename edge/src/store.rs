@@ -109,16 +109,9 @@ impl EdgeStore {
         let conn = connection::open(path)?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         let device = device_of(&conn)?.ok_or(StoreError::NotJoined)?;
-        let mut store = Self {
-            conn,
-            replica: Arc::default(),
-            policy: Arc::new(policy),
-            device,
-            data_version: -1,
-        };
-        let tx = store
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut store =
+            Self { conn, replica: Arc::default(), policy: Arc::new(policy), device, data_version: -1 };
+        let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(TABLES)?;
         store.replica = Arc::new(install(&tx, &store.policy, device)?.replica);
         tx.commit()?;
@@ -164,11 +157,7 @@ impl EdgeStore {
     /// # Errors
     /// When SQLite fails.
     pub fn cursor(&self) -> Result<Version, StoreError> {
-        Ok(Version(
-            state::get(&self.conn, state::VERSION)?
-                .unwrap_or(0)
-                .unsigned_abs(),
-        ))
+        Ok(Version(state::get(&self.conn, state::VERSION)?.unwrap_or(0).unsigned_abs()))
     }
 
     /// The hub's incarnation that the cursor belongs to.
@@ -176,9 +165,7 @@ impl EdgeStore {
     /// # Errors
     /// When SQLite fails.
     pub fn epoch(&self) -> Result<Epoch, StoreError> {
-        Ok(Epoch(
-            state::get(&self.conn, state::EPOCH)?.unwrap_or(0).unsigned_abs(),
-        ))
+        Ok(Epoch(state::get(&self.conn, state::EPOCH)?.unwrap_or(0).unsigned_abs()))
     }
 
     /// Remembers the clock's offset to the hub, which corrects the times of later cuts.
@@ -226,7 +213,8 @@ impl EdgeStore {
     /// When SQLite fails.
     pub fn id_space_used(&self) -> Result<f64, StoreError> {
         let largest: i64 =
-            self.conn.query_row("SELECT COALESCE(MAX(block_first), 0) FROM _sync_table", [], |row| row.get(0))?;
+            self.conn
+                .query_row("SELECT COALESCE(MAX(block_first), 0) FROM _sync_table", [], |row| row.get(0))?;
         Ok(largest as f64 / ID_MAX as f64)
     }
 
@@ -257,9 +245,7 @@ impl EdgeStore {
     /// # Errors
     /// When SQLite fails.
     pub fn written_by_others(&mut self) -> Result<bool, StoreError> {
-        let seen: i64 = self
-            .conn
-            .pragma_query_value(None, "data_version", |row| row.get(0))?;
+        let seen: i64 = self.conn.pragma_query_value(None, "data_version", |row| row.get(0))?;
         let changed = seen != self.data_version;
         self.data_version = seen;
         Ok(changed)
@@ -270,9 +256,7 @@ impl EdgeStore {
     /// # Errors
     /// When SQLite fails; nothing is cut then, and nothing is lost.
     pub fn cut(&mut self, now: Millis) -> Result<Option<Cut>, StoreError> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         refresh(&tx, &self.policy, self.device, &mut self.replica)?;
         let cut = cut::cut(&tx, &self.replica, &self.policy, self.device, now.0)?;
         tx.commit()?;
@@ -284,9 +268,12 @@ impl EdgeStore {
     /// # Errors
     /// When the feed is damaged, needs a table that is not there, or SQLite fails.
     pub fn apply(&mut self, feed: &Feed) -> Result<Verdict, StoreError> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // A feed that a power cut takes away is taken away with its cursor, and comes again.
+        self.without_sync(|store| store.apply_in_one(feed))
+    }
+
+    fn apply_in_one(&mut self, feed: &Feed) -> Result<Verdict, StoreError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         refresh(&tx, &self.policy, self.device, &mut self.replica)?;
         let cursor = state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs();
         let last_seq = state::get(&tx, state::SEQ)?.unwrap_or(0).unsigned_abs();
@@ -303,6 +290,17 @@ impl EdgeStore {
         Ok(verdict)
     }
 
+    /// Does what may be lost to a power cut without waiting for the disk. The file stays sound.
+    fn without_sync<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.conn.pragma_update(None, "synchronous", "NORMAL")?;
+        let outcome = work(self);
+        self.conn.pragma_update(None, "synchronous", "FULL")?;
+        outcome
+    }
+
     /// Rows that programs changed and that are not cut, with the time of the oldest touch.
     ///
     /// # Errors
@@ -317,8 +315,7 @@ impl EdgeStore {
     /// # Errors
     /// When SQLite fails.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
-        self.conn
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         Ok(())
     }
 }

@@ -123,12 +123,7 @@ impl Authority {
         let ca = load_certificate(&folder.join("ca.crt"), &ca_key)?;
         let hub = load_certificate(&folder.join("hub.crt"), &hub_key)?;
         let hub_key = PrivateKeyDer::Pkcs8(hub_key.into());
-        Ok(Self {
-            issuer: issue::issuer(ca_key),
-            ca,
-            hub,
-            hub_key,
-        })
+        Ok(Self { issuer: issue::issuer(ca_key), ca, hub, hub_key })
     }
 
     /// SHA-256 of the CA certificate in DER: what a token carries.
@@ -181,10 +176,7 @@ fn load_key(path: &Path) -> Result<KeyPair, CaError> {
 
 /// Loads a certificate and checks that it belongs to the key beside it.
 fn load_certificate(path: &Path, key: &KeyPair) -> Result<CertificateDer<'static>, CaError> {
-    let damaged = |what: String| CaError::Damaged {
-        path: path.to_owned(),
-        what,
-    };
+    let damaged = |what: String| CaError::Damaged { path: path.to_owned(), what };
     let pem = files::read(path)?;
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes())
         .map_err(|error| damaged(format!("not a certificate: {error}")))?;
@@ -204,10 +196,7 @@ mod tests {
 
     fn public_key() -> PublicKey {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        PublicKey {
-            algorithm: KeyAlgorithm::Ed25519,
-            bytes: key.public_key_raw().to_vec(),
-        }
+        PublicKey { algorithm: KeyAlgorithm::Ed25519, bytes: key.public_key_raw().to_vec() }
     }
 
     #[test]
@@ -219,10 +208,7 @@ mod tests {
         assert_eq!(made.hub_chain(), loaded.hub_chain());
         assert!(matches!(Authority::create(dir.path()), Err(CaError::Exists(_))));
         for key in ["ca.key", "hub.key"] {
-            let mode = fs::metadata(dir.path().join("ca").join(key))
-                .unwrap()
-                .permissions()
-                .mode();
+            let mode = fs::metadata(dir.path().join("ca").join(key)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{key}");
         }
         let left: Vec<_> = fs::read_dir(dir.path().join("ca")).unwrap().collect();
@@ -244,23 +230,11 @@ mod tests {
         let authority = Authority::create(dir.path()).unwrap();
         let key = public_key();
         let first = authority.sign_device(&key, EdgeId(1), "station-1").unwrap();
-        let again = Authority::load(dir.path())
-            .unwrap()
-            .sign_device(&key, EdgeId(1), "station-1")
-            .unwrap();
+        let again = Authority::load(dir.path()).unwrap().sign_device(&key, EdgeId(1), "station-1").unwrap();
         assert_eq!(first, again);
-        assert_ne!(
-            first,
-            authority.sign_device(&key, EdgeId(2), "station-1").unwrap()
-        );
-        let short = PublicKey {
-            algorithm: KeyAlgorithm::Ed25519,
-            bytes: vec![1; 31],
-        };
-        assert!(matches!(
-            authority.sign_device(&short, EdgeId(3), "x"),
-            Err(CaError::PublicKey(31))
-        ));
+        assert_ne!(first, authority.sign_device(&key, EdgeId(2), "station-1").unwrap());
+        let short = PublicKey { algorithm: KeyAlgorithm::Ed25519, bytes: vec![1; 31] };
+        assert!(matches!(authority.sign_device(&short, EdgeId(3), "x"), Err(CaError::PublicKey(31))));
     }
 
     #[test]
@@ -282,11 +256,6 @@ mod tests {
         fs::write(&key, "nothing").unwrap();
         assert!(matches!(Authority::load(dir.path()), Err(CaError::Damaged { path, .. }) if path == key));
         fs::remove_file(&key).unwrap();
-        assert!(
-            Authority::load(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("tt-hub init")
-        );
+        assert!(Authority::load(dir.path()).unwrap_err().to_string().contains("tt-hub init"));
     }
 }

@@ -22,11 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(
-    name = "tt-hub",
-    version,
-    about = "Merges what devices count into one database"
-)]
+#[command(name = "tt-hub", version, about = "Merges what devices count into one database")]
 struct Arguments {
     /// The hub's folder.
     #[arg(
@@ -113,10 +109,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let place = Place {
-        data: arguments.data,
-        json: arguments.json,
-    };
+    let place = Place { data: arguments.data, json: arguments.json };
     match perform(&place, arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has seen enough.
@@ -158,10 +151,7 @@ mod tests {
             "tt-hub --json conflicts show 7 --data /d",
         ] {
             let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
-            assert!(
-                arguments.json && arguments.data == std::path::Path::new("/d"),
-                "{line}"
-            );
+            assert!(arguments.json && arguments.data == std::path::Path::new("/d"), "{line}");
         }
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! Sessions, merges and devices take the time as an argument and must never come here themselves.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the rim reads the clock and hands the time in"
-)]
+#![expect(clippy::disallowed_methods, reason = "the rim reads the clock and hands the time in")]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use tt_protocol::number::Millis;

@@ -97,11 +97,7 @@ impl Config {
 
     /// What tokens carry when the daemon listens on `listening`.
     pub(crate) fn addresses(&self, listening: SocketAddr) -> Vec<String> {
-        if self.advertise.is_empty() {
-            vec![listening.to_string()]
-        } else {
-            self.advertise.clone()
-        }
+        if self.advertise.is_empty() { vec![listening.to_string()] } else { self.advertise.clone() }
     }
 }
 
@@ -153,11 +149,7 @@ mod tests {
         let written = Config::read(&folder).unwrap();
         std::fs::remove_file(folder.config()).unwrap();
         assert_eq!(written, Config::read(&folder).unwrap());
-        assert_eq!(
-            written.addresses(LISTEN),
-            ["127.0.0.1:4747"],
-            "without an advertised one"
-        );
+        assert_eq!(written.addresses(LISTEN), ["127.0.0.1:4747"], "without an advertised one");
     }
 
     #[test]
@@ -166,9 +158,7 @@ mod tests {
             let (_dir, folder) = folder(text);
             let mut config = Config::read(&folder).unwrap();
             let listen = config.listen;
-            config
-                .keep_advertised(&folder, vec!["a:1".into(), "[::1]:2".into()])
-                .unwrap();
+            config.keep_advertised(&folder, vec!["a:1".into(), "[::1]:2".into()]).unwrap();
             config.keep_advertised(&folder, vec!["b:3".into()]).unwrap();
             let read = Config::read(&folder).unwrap();
             assert_eq!((read.listen, read.advertise), (listen, vec!["b:3".to_owned()]));
@@ -185,11 +175,6 @@ mod tests {
         let error = Config::read(&folder).unwrap_err().to_string();
         assert!(error.contains("hub.toml:3") && error.contains("htpp"), "{error}");
         std::fs::write(folder.config(), "advertise = [\"hub\"]").unwrap();
-        assert!(
-            Config::read(&folder)
-                .unwrap_err()
-                .to_string()
-                .contains("HOST:PORT")
-        );
+        assert!(Config::read(&folder).unwrap_err().to_string().contains("HOST:PORT"));
     }
 }

@@ -124,23 +124,13 @@ pub(crate) fn perform(
     now: Millis,
 ) -> Result<(Reply, Option<EdgeId>), DevicesError> {
     match request {
-        Request::State => Ok((
-            Reply::Failed {
-                reason: "only a running hub has a state".into(),
-            },
-            None,
-        )),
+        Request::State => Ok((Reply::Failed { reason: "only a running hub has a state".into() }, None)),
         Request::Revoke { name } => {
             let cut = devices::revoke(conn, &name, now)?;
             let device = cut.map(|edge| edge.0);
             Ok((Reply::Revoked { device }, cut))
         }
-        Request::Invite {
-            name,
-            role,
-            ttl_ms,
-            replace,
-        } => {
+        Request::Invite { name, role, ttl_ms, replace } => {
             let invitation = devices::invite(conn, &name, &role, ttl_ms, replace, now)?;
             let token = Token {
                 addresses: host.addresses.clone(),
@@ -163,18 +153,10 @@ pub(crate) fn perform(
 /// Asks the running daemon. `None`: no daemon runs.
 pub(crate) fn ask(folder: &Folder, request: &Request) -> Result<Option<Reply>, ControlError> {
     let socket = folder.control();
-    let failed = |source| ControlError::Socket {
-        path: folder.path().join("control.sock"),
-        source,
-    };
+    let failed = |source| ControlError::Socket { path: folder.path().join("control.sock"), source };
     let mut stream = match UnixStream::connect(&socket.path) {
         Ok(stream) => stream,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
         }
         Err(error) => return Err(failed(error)),
@@ -185,9 +167,7 @@ pub(crate) fn ask(folder: &Folder, request: &Request) -> Result<Option<Reply>, C
         stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
         stream.write_all(line.as_bytes())?;
         let mut answer = String::new();
-        BufReader::new(&stream)
-            .take(LINE_BYTES_MAX)
-            .read_line(&mut answer)?;
+        BufReader::new(&stream).take(LINE_BYTES_MAX).read_line(&mut answer)?;
         Ok(answer)
     };
     let answer: String = talk().map_err(failed)?;
@@ -199,34 +179,22 @@ mod tests {
     use super::*;
 
     fn host() -> Host {
-        Host {
-            fingerprint: [1; 32],
-            addresses: vec!["h:1".into()],
-        }
+        Host { fingerprint: [1; 32], addresses: vec!["h:1".into()] }
     }
 
     #[test]
     fn a_token_carries_the_host_and_a_second_one_is_refused() {
         let conn = Connection::open_in_memory().unwrap();
         devices::create_tables(&conn).unwrap();
-        let invite = |replace| Request::Invite {
-            name: "a".into(),
-            role: "station".into(),
-            ttl_ms: 1000,
-            replace,
-        };
+        let invite =
+            |replace| Request::Invite { name: "a".into(), role: "station".into(), ttl_ms: 1000, replace };
         let (reply, cut) = perform(&conn, &host(), invite(false), Millis(5)).unwrap();
-        let Reply::Invited(invited) = reply else {
-            panic!("{reply:?}")
-        };
+        let Reply::Invited(invited) = reply else { panic!("{reply:?}") };
         let token = Token::decode(&invited.token).unwrap();
         assert_eq!((token.ca_sha256, token.name.as_str()), ([1; 32], "a"));
         assert_eq!((invited.expires_at, cut), (1005, None));
         devices::redeem(&conn, &token.secret, &[1; 32], Millis(6)).unwrap();
-        assert!(matches!(
-            perform(&conn, &host(), invite(false), Millis(7)),
-            Err(DevicesError::Exists(_))
-        ));
+        assert!(matches!(perform(&conn, &host(), invite(false), Millis(7)), Err(DevicesError::Exists(_))));
         let (_, cut) = perform(&conn, &host(), invite(true), Millis(8)).unwrap();
         assert_eq!(cut, Some(EdgeId(1)));
     }

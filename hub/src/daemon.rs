@@ -88,11 +88,7 @@ pub(crate) enum DaemonError {
     #[error("cannot listen on TCP address {address}: {source}; choose another with --http")]
     Http { address: SocketAddr, source: io::Error },
     #[error("cannot {what} {path}: {source}; check the owner and mode of the hub's folder", path = .path.display())]
-    File {
-        what: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("the system gives no {what}: {source}")]
     System { what: &'static str, source: io::Error },
     #[error("the thread that writes the database has died; start the hub again and report its log")]
@@ -124,10 +120,7 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
         .worker_threads(WORKERS)
         .enable_all()
         .build()
-        .map_err(|source| DaemonError::System {
-            what: "threads",
-            source,
-        })?;
+        .map_err(|source| DaemonError::System { what: "threads", source })?;
     let listening = runtime.block_on(Listening::begin(folder, config, authority))?;
     eprintln!("tt-hub ready quic={} http={}", listening.quic, listening.http);
     begin_log(arguments.log_json);
@@ -147,10 +140,7 @@ fn kept_policy(path: &Path) -> Result<Policy, DaemonError> {
 fn open_store(path: &Path, policy: Policy) -> Result<HubStore, DaemonError> {
     HubStore::open(path, policy).map_err(|source| match source {
         StoreError::Sqlite(error) => DatabaseError::new(path, &error).into(),
-        source => DaemonError::Store {
-            path: path.to_owned(),
-            source,
-        },
+        source => DaemonError::Store { path: path.to_owned(), source },
     })
 }
 
@@ -162,11 +152,7 @@ fn begin_log(json: bool) {
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     // A program that runs several of our daemons in one process has set up its log already.
-    let _ = if json {
-        log.json().try_init()
-    } else {
-        log.try_init()
-    };
+    let _ = if json { log.json().try_init() } else { log.try_init() };
 }
 
 /// Everything that is bound before the hub says that it is ready.
@@ -185,35 +171,23 @@ struct Listening {
 
 impl Listening {
     async fn begin(folder: Folder, config: Config, authority: Authority) -> Result<Self, DaemonError> {
-        let no_signals = |source| DaemonError::System {
-            what: "signals",
-            source,
-        };
+        let no_signals = |source| DaemonError::System { what: "signals", source };
         let stop = [
             signal(SignalKind::terminate()).map_err(no_signals)?,
             signal(SignalKind::interrupt()).map_err(no_signals)?,
         ];
         let listener = Listener::bind(config.listen, &authority)?;
-        let http_listener = TcpListener::bind(config.http)
-            .await
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::AddrInUse => DaemonError::HttpInUse(config.http),
-                _ => DaemonError::Http {
-                    address: config.http,
-                    source,
-                },
-            })?;
-        let quic = listener.local_addr();
-        let http = http_listener.local_addr().map_err(|source| DaemonError::Http {
-            address: config.http,
-            source,
+        let http_listener = TcpListener::bind(config.http).await.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => DaemonError::HttpInUse(config.http),
+            _ => DaemonError::Http { address: config.http, source },
         })?;
+        let quic = listener.local_addr();
+        let http = http_listener
+            .local_addr()
+            .map_err(|source| DaemonError::Http { address: config.http, source })?;
         let control = control::Socket::bind(&folder)?;
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
-        let host = Host {
-            fingerprint: authority.fingerprint(),
-            addresses: config.addresses(quic),
-        };
+        let host = Host { fingerprint: authority.fingerprint(), addresses: config.addresses(quic) };
         Ok(Self {
             folder,
             addresses,

@@ -19,11 +19,7 @@ pub(crate) struct DatabaseError {
 
 impl DatabaseError {
     pub(crate) fn new(path: &Path, error: &rusqlite::Error) -> Self {
-        Self {
-            path: path.to_owned(),
-            what: error.to_string(),
-            next: next_step(error.sqlite_error_code()),
-        }
+        Self { path: path.to_owned(), what: error.to_string(), next: next_step(error.sqlite_error_code()) }
     }
 }
 

@@ -142,11 +142,7 @@ pub fn list(conn: &Connection) -> Result<Vec<Device>, DevicesError> {
 /// # Errors
 /// When SQLite refuses.
 pub fn by_name(conn: &Connection, name: &str) -> Result<Option<Device>, DevicesError> {
-    one(
-        conn,
-        "SELECT * FROM _sync_edge WHERE name = ? ORDER BY device DESC LIMIT 1",
-        [name],
-    )
+    one(conn, "SELECT * FROM _sync_edge WHERE name = ? ORDER BY device DESC LIMIT 1", [name])
 }
 
 /// The device of a certificate, revoked or not. Check `revoked_at` before talking to it.
@@ -162,10 +158,7 @@ pub fn by_certificate(conn: &Connection, sha256: &[u8; 32]) -> Result<Option<Dev
 /// # Errors
 /// When SQLite refuses.
 pub fn record_certificate(conn: &Connection, device: EdgeId, sha256: &[u8; 32]) -> Result<(), DevicesError> {
-    conn.execute(
-        "UPDATE _sync_edge SET cert_sha256 = ? WHERE device = ?",
-        params![sha256, device.0],
-    )?;
+    conn.execute("UPDATE _sync_edge SET cert_sha256 = ? WHERE device = ?", params![sha256, device.0])?;
     Ok(())
 }
 
@@ -177,10 +170,7 @@ pub fn record_certificate(conn: &Connection, device: EdgeId, sha256: &[u8; 32]) 
 pub fn revoke(conn: &Connection, name: &str, now: Millis) -> Result<Option<EdgeId>, DevicesError> {
     atomically(conn, || {
         let cut_off = cut_off(conn, name, now)?;
-        let withdrawn = conn.execute(
-            "DELETE FROM _sync_token WHERE name = ? AND used_at IS NULL",
-            [name],
-        )?;
+        let withdrawn = conn.execute("DELETE FROM _sync_token WHERE name = ? AND used_at IS NULL", [name])?;
         if cut_off.is_some() || withdrawn > 0 {
             return Ok(cut_off);
         }
@@ -202,8 +192,7 @@ pub fn record_contact(
     now: Millis,
 ) -> Result<(), DevicesError> {
     let sql = "UPDATE _sync_edge SET last_seen = ?, address = ? WHERE device = ?";
-    conn.prepare_cached(sql)?
-        .execute(params![now.0, address, device.0])?;
+    conn.prepare_cached(sql)?.execute(params![now.0, address, device.0])?;
     Ok(())
 }
 
@@ -233,16 +222,11 @@ fn saturate(number: u64) -> i64 {
 
 fn cut_off(conn: &Connection, name: &str, now: Millis) -> Result<Option<EdgeId>, DevicesError> {
     let sql = "UPDATE _sync_edge SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL RETURNING device";
-    Ok(conn
-        .query_row(sql, params![now.0, name], |row| row.get(0).map(EdgeId))
-        .optional()?)
+    Ok(conn.query_row(sql, params![now.0, name], |row| row.get(0).map(EdgeId)).optional()?)
 }
 
 fn one(conn: &Connection, sql: &str, params: impl Params) -> Result<Option<Device>, DevicesError> {
-    Ok(conn
-        .prepare_cached(sql)?
-        .query_row(params, read_device)
-        .optional()?)
+    Ok(conn.prepare_cached(sql)?.query_row(params, read_device).optional()?)
 }
 
 fn read_device(row: &Row<'_>) -> rusqlite::Result<Device> {
@@ -267,9 +251,7 @@ fn read_device(row: &Row<'_>) -> rusqlite::Result<Device> {
 
 /// A column that holds no negative numbers.
 fn count(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<u64>> {
-    Ok(row
-        .get::<_, Option<i64>>(column)?
-        .map(|number| u64::try_from(number).unwrap_or(0)))
+    Ok(row.get::<_, Option<i64>>(column)?.map(|number| u64::try_from(number).unwrap_or(0)))
 }
 
 /// Runs `work` whole or not at all, in the caller's transaction or in its own. The first statement of

@@ -87,27 +87,19 @@ impl Engine {
 
     /// Refuses an edge that is linked: it was revoked.
     pub fn refuse(&mut self, edge: EdgeId, reason: &str) {
-        for session in self
-            .sessions
-            .values_mut()
-            .filter(|session| session.edge() == edge)
-        {
+        for session in self.sessions.values_mut().filter(|session| session.edge() == edge) {
             session.refuse(reason);
         }
     }
 
     /// Edges that are linked now.
     pub fn linked(&self) -> impl Iterator<Item = (LinkId, EdgeId)> {
-        self.sessions
-            .iter()
-            .map(|(link, session)| (*link, session.edge()))
+        self.sessions.iter().map(|(link, session)| (*link, session.edge()))
     }
 
     /// The version that each linked edge has applied, as far as the hub knows.
     pub fn cursors(&self) -> impl Iterator<Item = (EdgeId, Version)> {
-        self.sessions
-            .values()
-            .map(|session| (session.edge(), session.cursor()))
+        self.sessions.values().map(|session| (session.edge(), session.cursor()))
     }
 
     /// A frame came on a link.
@@ -160,23 +152,9 @@ impl Engine {
                         let standing = self.store.standing(&hello, now)?;
                         session.handle_standing(&hello, &standing);
                     }
-                    Output::Merge {
-                        seq,
-                        hash,
-                        pieces,
-                        cursor,
-                    } => {
+                    Output::Merge { seq, hash, pieces, cursor } => {
                         let edge = session.edge();
-                        self.merging.push((
-                            *link,
-                            Changeset {
-                                edge,
-                                seq,
-                                hash,
-                                pieces,
-                                cursor,
-                            },
-                        ));
+                        self.merging.push((*link, Changeset { edge, seq, hash, pieces, cursor }));
                     }
                     Output::MakeFeed(cursor) => actions.push(Action::MakeFeed(*link, session.edge(), cursor)),
                     Output::Compare(compare) => {
@@ -218,11 +196,7 @@ impl Engine {
 fn result_of(changeset: &Changeset, outcome: Result<Outcome, MergeError>, watermark: Version) -> MergeResult {
     let seq = changeset.seq;
     match outcome {
-        Ok(Outcome::Merged { version, caught_up }) => MergeResult::Merged {
-            version,
-            caught_up,
-            watermark,
-        },
+        Ok(Outcome::Merged { version, caught_up }) => MergeResult::Merged { version, caught_up, watermark },
         Ok(Outcome::Fork) => MergeResult::Refused(format!(
             "the hub has another changeset under number {seq}: this device was copied or put back; join it again \
              with `tt-edge join TOKEN --rescue`"

@@ -52,10 +52,7 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(FolderError::NoHub(path.to_owned()))
             }
-            Err(source) => Err(FolderError::Closed {
-                path: database,
-                source,
-            }),
+            Err(source) => Err(FolderError::Closed { path: database, source }),
         }
     }
 
@@ -97,10 +94,7 @@ impl Folder {
     pub(crate) fn control(&self) -> SocketPath {
         let path = self.0.join("control.sock");
         let opened = || File::open(&self.0).ok();
-        match (path.as_os_str().len() > SOCKET_PATH_BYTES_MAX)
-            .then(opened)
-            .flatten()
-        {
+        match (path.as_os_str().len() > SOCKET_PATH_BYTES_MAX).then(opened).flatten() {
             None => SocketPath { path, _folder: None },
             Some(folder) => SocketPath {
                 path: format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd()).into(),

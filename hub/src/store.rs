@@ -119,9 +119,7 @@ impl HubStore {
     }
 
     fn prepare(&mut self) -> Result<(), StoreError> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(TABLES)?;
         tx.execute_batch(devices::TABLES)?;
         tx.execute_batch(state::TABLES)?;
@@ -191,15 +189,7 @@ impl HubStore {
         let last = find_merged(&self.conn, hello.edge, hello.last_seq)?;
         let (epoch, version) = (self.epoch, self.version);
         let hash_of_last = last.map(|(hash, _)| hash);
-        Ok(Standing {
-            epoch,
-            version,
-            merged,
-            merged_as,
-            hash_of_last,
-            watermark: self.watermark(),
-            now,
-        })
+        Ok(Standing { epoch, version, merged, merged_as, hash_of_last, watermark: self.watermark(), now })
     }
 
     /// The version that is safe. Until there are vaults, that is what the hub itself has on disk.
@@ -213,9 +203,7 @@ impl HubStore {
     /// # Errors
     /// When SQLite fails.
     pub fn written_by_others(&mut self) -> Result<bool, StoreError> {
-        let seen: i64 = self
-            .conn
-            .pragma_query_value(None, "data_version", |row| row.get(0))?;
+        let seen: i64 = self.conn.pragma_query_value(None, "data_version", |row| row.get(0))?;
         let changed = seen != self.data_version;
         self.data_version = seen;
         Ok(changed)
@@ -242,9 +230,7 @@ impl HubStore {
         changesets: &[Changeset],
         now: Millis,
     ) -> Result<Vec<Result<Outcome, MergeError>>, StoreError> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         refresh(&tx, &self.policy, &mut self.replica)?;
         let mut version = Version(state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs());
         let declared = schema::declare(&tx, &self.replica, version.next())?;
@@ -275,8 +261,7 @@ impl HubStore {
     /// # Errors
     /// When SQLite fails.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
-        self.conn
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         Ok(())
     }
 }

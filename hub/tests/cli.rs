@@ -44,14 +44,9 @@ fn what_is_not_understood_is_bad_usage() {
 #[test]
 fn without_a_hub_every_command_names_the_folder_and_init() {
     let folder = Folder::new();
-    for command in [
-        &["serve"][..],
-        &["invite", "a"],
-        &["edges"],
-        &["revoke", "a"],
-        &["status"],
-        &["conflicts"],
-    ] {
+    for command in
+        [&["serve"][..], &["invite", "a"], &["edges"], &["revoke", "a"], &["status"], &["conflicts"]]
+    {
         let said = folder.hub(command);
         assert_eq!(said.code, 1, "{command:?}");
         let folder = folder.data().display().to_string();

@@ -26,7 +26,10 @@ pub fn digests(conn: &Connection, tracked: &Tracked, columns: &[String]) -> Resu
     let mut buckets = vec![TableDigest::default(); BUCKETS];
     let mut scratch = Vec::new();
     for_each(conn, tracked, |row| {
-        let named = columns.iter().zip(&places).filter_map(|(name, place)| Some((name.as_str(), row.get(*place)?.as_ref())));
+        let named = columns
+            .iter()
+            .zip(&places)
+            .filter_map(|(name, place)| Some((name.as_str(), row.get(*place)?.as_ref())));
         let hash = row_hash(named, &mut scratch);
         if let Some(digest) = buckets.get_mut(bucket_of(tracked, row)) {
             digest.add(hash);
@@ -56,7 +59,11 @@ fn bucket_of(tracked: &Tracked, row: &[Value]) -> usize {
     bucket(&key_bytes(row.get(..tracked.keys()).unwrap_or_default()))
 }
 
-fn for_each(conn: &Connection, tracked: &Tracked, mut take: impl FnMut(&[Value]) -> Result<()>) -> Result<()> {
+fn for_each(
+    conn: &Connection,
+    tracked: &Tracked,
+    mut take: impl FnMut(&[Value]) -> Result<()>,
+) -> Result<()> {
     let sql = format!("SELECT {} FROM {}", list(&tracked.names), ident(&tracked.table.name));
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query([])?;

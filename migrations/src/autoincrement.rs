@@ -64,28 +64,18 @@ pub fn upgrade(conn: &Connection, table: &str) -> Result<bool, AutoincrementErro
     if conn.is_autocommit() {
         return Err(AutoincrementError::NoTransaction(table.to_owned()));
     }
-    let fail = |source| AutoincrementError::Sqlite {
-        table: table.to_owned(),
-        source,
-    };
+    let fail = |source| AutoincrementError::Sqlite { table: table.to_owned(), source };
     let found = stored(conn, table).optional().map_err(fail)?;
     let (name, sql) = found.ok_or_else(|| AutoincrementError::NoTable(table.to_owned()))?;
     let Some(key) = rowid_alias(conn, &name).map_err(fail)? else {
         return Ok(false);
     };
-    let edited = clause::with_autoincrement(&sql).map_err(|source| AutoincrementError::Unreadable {
-        table: name.clone(),
-        source,
-    })?;
+    let edited = clause::with_autoincrement(&sql)
+        .map_err(|source| AutoincrementError::Unreadable { table: name.clone(), source })?;
     let Some(edited) = edited else { return Ok(false) };
-    conn.execute_batch("SAVEPOINT _sync_autoincrement")
-        .map_err(fail)?;
+    conn.execute_batch("SAVEPOINT _sync_autoincrement").map_err(fail)?;
     let outcome = replace_and_verify(conn, &name, &key, &edited);
-    let end = if outcome.is_ok() {
-        "RELEASE _sync_autoincrement"
-    } else {
-        UNDO
-    };
+    let end = if outcome.is_ok() { "RELEASE _sync_autoincrement" } else { UNDO };
     conn.execute_batch(end).map_err(fail)?;
     outcome.map(|()| true)
 }
@@ -96,21 +86,14 @@ pub fn upgrade(conn: &Connection, table: &str) -> Result<bool, AutoincrementErro
 /// SQLite's own.
 pub fn ensure_sequence_row(conn: &Connection, table: &str, key: &str) -> rusqlite::Result<()> {
     ensure_sequence_table(conn)?;
-    let top_sql = format!(
-        "SELECT max(0, ifnull(max({}), 0)) FROM main.{}",
-        ident(key),
-        ident(table)
-    );
+    let top_sql = format!("SELECT max(0, ifnull(max({}), 0)) FROM main.{}", ident(key), ident(table));
     let top: i64 = conn.query_row(&top_sql, [], |row| row.get(0))?;
     let raised = conn.execute(
         "UPDATE main.sqlite_sequence SET seq = max(CAST(seq AS INTEGER), ?2) WHERE name = ?1",
         params![table, top],
     )?;
     if raised == 0 {
-        conn.execute(
-            "INSERT INTO main.sqlite_sequence(name, seq) VALUES (?1, ?2)",
-            params![table, top],
-        )?;
+        conn.execute("INSERT INTO main.sqlite_sequence(name, seq) VALUES (?1, ?2)", params![table, top])?;
     }
     Ok(())
 }
@@ -150,27 +133,15 @@ fn replace_and_verify(
     key: &str,
     sql: &str,
 ) -> Result<(), AutoincrementError> {
-    let fail = |source| AutoincrementError::Sqlite {
-        table: table.to_owned(),
-        source,
-    };
-    let changed = |what: String| AutoincrementError::Changed {
-        table: table.to_owned(),
-        what,
-    };
+    let fail = |source| AutoincrementError::Sqlite { table: table.to_owned(), source };
+    let changed = |what: String| AutoincrementError::Changed { table: table.to_owned(), what };
     ensure_sequence_table(conn).map_err(fail)?;
-    let before = (
-        columns(conn, table).map_err(fail)?,
-        findings(conn, table).map_err(fail)?,
-    );
+    let before = (columns(conn, table).map_err(fail)?, findings(conn, table).map_err(fail)?);
     replace(conn, table, sql).map_err(fail)?;
     if stored(conn, table).map_err(fail)?.1 != sql {
         return Err(changed("its text is another".to_owned()));
     }
-    let after = (
-        columns(conn, table).map_err(fail)?,
-        findings(conn, table).map_err(fail)?,
-    );
+    let after = (columns(conn, table).map_err(fail)?, findings(conn, table).map_err(fail)?);
     if before.0 != after.0 {
         return Err(changed("its columns are others".to_owned()));
     }
@@ -199,9 +170,7 @@ fn replace(conn: &Connection, table: &str, sql: &str) -> rusqlite::Result<()> {
     let update = "UPDATE main.sqlite_schema SET sql = ?2 WHERE type = 'table' AND name = ?1";
     let updated = conn.execute(update, params![table, sql]);
     let next = (number + 1) & i64::from(i32::MAX);
-    conn.execute_batch(&format!(
-        "PRAGMA main.schema_version={next}; PRAGMA writable_schema=RESET"
-    ))?;
+    conn.execute_batch(&format!("PRAGMA main.schema_version={next}; PRAGMA writable_schema=RESET"))?;
     updated.map(|_| ())
 }
 
@@ -209,14 +178,7 @@ fn columns(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
     let sql = "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1, 'main')";
     let mut statement = conn.prepare(sql)?;
     let rows = statement.query_map([table], |row| {
-        Ok((
-            row.get(0)?,
-            row.get(1)?,
-            row.get(2)?,
-            row.get(3)?,
-            row.get(4)?,
-            row.get(5)?,
-        ))
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
     })?;
     rows.collect()
 }

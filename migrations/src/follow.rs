@@ -105,7 +105,10 @@ pub fn undeclared<'t>(
 /// # Errors
 /// When SQLite fails.
 pub fn declared(conn: &Connection, definition: &TableDefinition) -> rusqlite::Result<()> {
-    conn.execute("UPDATE _sync_table SET declared = ?2 WHERE name = ?1", (&definition.name, definition.hash()))?;
+    conn.execute(
+        "UPDATE _sync_table SET declared = ?2 WHERE name = ?1",
+        (&definition.name, definition.hash()),
+    )?;
     Ok(())
 }
 
@@ -113,22 +116,40 @@ fn added_columns(own: &Table, wanted: &TableDefinition) -> Result<Vec<String>, F
     let missing = wanted.columns.iter().filter(|column| own.column(&column.name).is_none());
     missing
         .map(|column| {
-            if column.not_null && column.default.as_deref().is_none_or(|default| default.eq_ignore_ascii_case("null")) {
-                return Err(not_additive(wanted, format!("column \"{}\" is NOT NULL without a default", column.name)));
+            if column.not_null
+                && column.default.as_deref().is_none_or(|default| default.eq_ignore_ascii_case("null"))
+            {
+                return Err(not_additive(
+                    wanted,
+                    format!("column \"{}\" is NOT NULL without a default", column.name),
+                ));
             }
             if wanted.key.contains(&column.name) {
-                return Err(not_additive(wanted, format!("column \"{}\" is part of the primary key", column.name)));
+                return Err(not_additive(
+                    wanted,
+                    format!("column \"{}\" is part of the primary key", column.name),
+                ));
             }
             let single = |reference: &&Reference| reference.columns == [column.name.clone()];
             let references = wanted.references.iter().find(single).map(references).unwrap_or_default();
-            Ok(format!("ALTER TABLE {} ADD COLUMN {}{references};", ident(&own.name), column_sql(wanted, column)?))
+            Ok(format!(
+                "ALTER TABLE {} ADD COLUMN {}{references};",
+                ident(&own.name),
+                column_sql(wanted, column)?
+            ))
         })
         .collect()
 }
 
 fn create(wanted: &TableDefinition) -> Result<String, FollowError> {
-    if wanted.key.is_empty() || wanted.name.to_ascii_lowercase().starts_with("sqlite_") || wanted.name.starts_with("_sync_") {
-        return Err(not_additive(wanted, "it has no primary key, or a name that is not a program's".to_owned()));
+    if wanted.key.is_empty()
+        || wanted.name.to_ascii_lowercase().starts_with("sqlite_")
+        || wanted.name.starts_with("_sync_")
+    {
+        return Err(not_additive(
+            wanted,
+            "it has no primary key, or a name that is not a program's".to_owned(),
+        ));
     }
     let mut parts = Vec::new();
     for column in &wanted.columns {
@@ -152,14 +173,16 @@ fn column_sql(table: &TableDefinition, column: &ColumnDefinition) -> Result<Stri
         Kind::Mark => matches!(text, "(" | ")" | ","),
         _ => false,
     });
-    let declared = declared.ok_or_else(|| not_additive(table, format!("the type of \"{}\" is not plain", column.name)))?;
+    let declared = declared
+        .ok_or_else(|| not_additive(table, format!("the type of \"{}\" is not plain", column.name)))?;
     let mut sql = format!("{} {declared}", ident(&column.name));
     if column.not_null {
         sql.push_str(" NOT NULL");
     }
     if let Some(default) = &column.default {
-        let literal = literal(default)
-            .ok_or_else(|| not_additive(table, format!("the default of \"{}\" is not a literal", column.name)))?;
+        let literal = literal(default).ok_or_else(|| {
+            not_additive(table, format!("the default of \"{}\" is not a literal", column.name))
+        })?;
         sql.push_str(&format!(" DEFAULT {literal}"));
     }
     Ok(sql)
@@ -219,10 +242,12 @@ mod tests {
             "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT DEFAULT \"packaged\", n INTEGER NOT NULL DEFAULT 0)",
             "t",
         );
-        let conn = file("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t DEFAULT VALUES;");
+        let conn =
+            file("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t DEFAULT VALUES;");
         assert!(follow(&conn, &wanted).expect("follows"));
         assert!(!follow(&conn, &wanted).expect("recognises"));
-        let row: (String, i64) = conn.query_row("SELECT kind, n FROM t", [], |row| Ok((row.get(0)?, row.get(1)?))).expect("row");
+        let row: (String, i64) =
+            conn.query_row("SELECT kind, n FROM t", [], |row| Ok((row.get(0)?, row.get(1)?))).expect("row");
         assert_eq!(row, ("packaged".to_owned(), 0));
     }
 

@@ -61,10 +61,7 @@ pub fn shipped() -> Policy {
 /// # Errors
 /// [`PolicyError`].
 pub fn read(path: &Path) -> Result<Policy, PolicyError> {
-    let unreadable = |source| PolicyError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| PolicyError::Unreadable { path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     parse(&path.display().to_string(), &text)
 }
@@ -85,24 +82,14 @@ pub fn parse(file: &str, text: &str) -> Result<Policy, PolicyError> {
             key: format!("table.{}{key}", name.get_ref()),
             problem,
         };
-        if tables
-            .keys()
-            .any(|known| known.eq_ignore_ascii_case(name.get_ref()))
-        {
-            return Err(refuse(
-                "",
-                "this table is named twice, apart from case".to_owned(),
-            ));
+        if tables.keys().any(|known| known.eq_ignore_ascii_case(name.get_ref())) {
+            return Err(refuse("", "this table is named twice, apart from case".to_owned()));
         }
         contradictions(&rule).map_err(|(key, problem)| refuse(&format!(".{key}"), problem))?;
         tables.insert(name.into_inner(), rule);
     }
     let trash_keep_days = written.trash_keep_days.unwrap_or(TRASH_KEEP_DAYS);
-    Ok(Policy {
-        trash_keep_days,
-        schema: written.schema,
-        tables,
-    })
+    Ok(Policy { trash_keep_days, schema: written.schema, tables })
 }
 
 /// What the policy names and this database does not have, one sentence per table.
@@ -114,18 +101,12 @@ pub fn warnings(policy: &Policy, conn: &Connection) -> rusqlite::Result<Vec<Stri
     for (table, rule) in &policy.tables {
         let columns = columns(conn, table)?;
         if columns.is_empty() {
-            found.push(format!(
-                "the policy names table {table:?}, which this database does not have"
-            ));
+            found.push(format!("the policy names table {table:?}, which this database does not have"));
             continue;
         }
         let known = |name: &str| columns.iter().any(|column| column.eq_ignore_ascii_case(name));
-        let lacking: Vec<String> = rule
-            .columns()
-            .into_iter()
-            .filter(|name| !known(name))
-            .map(|name| format!("{name:?}"))
-            .collect();
+        let lacking: Vec<String> =
+            rule.columns().into_iter().filter(|name| !known(name)).map(|name| format!("{name:?}")).collect();
         if !lacking.is_empty() {
             let list = lacking.join(", ");
             found.push(format!(
@@ -162,16 +143,10 @@ fn contradictions(rule: &TableRule) -> Result<(), (&'static str, String)> {
         }
     }
     if let Some(column) = rule.key.iter().find(|column| rule.is_counter(column)) {
-        return Err((
-            "key",
-            format!("column {column:?} is a counter: it cannot name a row"),
-        ));
+        return Err(("key", format!("column {column:?} is a counter: it cannot name a row")));
     }
     if !(0.0..=1.0).contains(&rule.hold_deletes.share) {
-        return Err((
-            "hold_deletes",
-            format!("share is {}, not 0.0 to 1.0", rule.hold_deletes.share),
-        ));
+        return Err(("hold_deletes", format!("share is {}, not 0.0 to 1.0", rule.hold_deletes.share)));
     }
     Ok(())
 }

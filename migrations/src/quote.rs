@@ -42,32 +42,19 @@ mod tests {
     #[test]
     fn sqlite_reads_back_what_was_quoted() {
         let conn = Connection::open_in_memory().expect("memory");
-        for odd in [
-            "",
-            "plain",
-            "it's",
-            "say \"so\"",
-            "a]b`c",
-            "two\nlines",
-            "größe",
-            "''",
-            "a\0b",
-            "select",
-        ] {
+        for odd in ["", "plain", "it's", "say \"so\"", "a]b`c", "two\nlines", "größe", "''", "a\0b", "select"]
+        {
             let sql = format!("SELECT {}", text(odd));
             let back: String = conn.query_row(&sql, [], |row| row.get(0)).expect("literal");
             assert_eq!(back, odd);
             if odd.is_empty() || odd.contains('\0') {
                 continue;
             }
-            conn.execute_batch(&format!("CREATE TABLE {0}({0} INT)", ident(odd)))
-                .expect("identifier");
+            conn.execute_batch(&format!("CREATE TABLE {0}({0} INT)", ident(odd))).expect("identifier");
             let found: bool = conn
-                .query_row(
-                    "SELECT count(*) = 1 FROM pragma_table_info(?1) WHERE name = ?1",
-                    [odd],
-                    |r| r.get(0),
-                )
+                .query_row("SELECT count(*) = 1 FROM pragma_table_info(?1) WHERE name = ?1", [odd], |r| {
+                    r.get(0)
+                })
                 .expect("table_info");
             assert!(found, "{odd}");
         }

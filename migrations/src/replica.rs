@@ -67,16 +67,8 @@ impl Tracked {
     /// `UPDATE` of the named columns for one key: their values are bound first, then the key.
     #[must_use]
     pub fn update(&self, columns: &[&str]) -> String {
-        let sets: Vec<_> = columns
-            .iter()
-            .map(|name| format!("{} = ?", ident(name)))
-            .collect();
-        format!(
-            "UPDATE {} SET {} WHERE {}",
-            ident(&self.table.name),
-            sets.join(", "),
-            at_key(&self.table)
-        )
+        let sets: Vec<_> = columns.iter().map(|name| format!("{} = ?", ident(name))).collect();
+        format!("UPDATE {} SET {} WHERE {}", ident(&self.table.name), sets.join(", "), at_key(&self.table))
     }
 
     /// `INSERT … ON CONFLICT(key) DO UPDATE` of the named columns, which begin with the key. The conflict
@@ -85,16 +77,10 @@ impl Tracked {
     pub fn upsert(&self, columns: &[String]) -> String {
         let keys: Vec<_> = self.table.key_names().map(ident).collect();
         let skip = if self.table.rowid_key { 1 } else { 0 };
-        let sets: Vec<_> = columns
-            .iter()
-            .skip(skip)
-            .map(|name| format!("{0} = excluded.{0}", ident(name)))
-            .collect();
-        let action = if sets.is_empty() {
-            "NOTHING".to_owned()
-        } else {
-            format!("UPDATE SET {}", sets.join(", "))
-        };
+        let sets: Vec<_> =
+            columns.iter().skip(skip).map(|name| format!("{0} = excluded.{0}", ident(name))).collect();
+        let action =
+            if sets.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", sets.join(", ")) };
         format!(
             "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({}) DO {action}",
             ident(&self.table.name),
@@ -108,20 +94,13 @@ impl Tracked {
     #[must_use]
     pub fn select_all(&self) -> String {
         let keys: Vec<_> = self.table.key_names().map(ident).collect();
-        format!(
-            "SELECT {} FROM {} ORDER BY {}",
-            list(&self.names),
-            ident(&self.table.name),
-            keys.join(", ")
-        )
+        format!("SELECT {} FROM {} ORDER BY {}", list(&self.names), ident(&self.table.name), keys.join(", "))
     }
 
     /// Place of a column in [`Tracked::names`], compared as SQLite compares names.
     #[must_use]
     pub fn place(&self, column: &str) -> Option<usize> {
-        self.names
-            .iter()
-            .position(|name| name.eq_ignore_ascii_case(column))
+        self.names.iter().position(|name| name.eq_ignore_ascii_case(column))
     }
 }
 
@@ -132,7 +111,8 @@ impl Replica {
     pub fn name(&self) -> String {
         let mut hasher = Sha256::new();
         for tracked in self.tables.values() {
-            let mut columns: Vec<_> = tracked.table.columns.iter().map(|column| column.name.to_lowercase()).collect();
+            let mut columns: Vec<_> =
+                tracked.table.columns.iter().map(|column| column.name.to_lowercase()).collect();
             columns.sort();
             let keys: Vec<_> = tracked.table.key_names().map(str::to_lowercase).collect();
             let name = tracked.table.name.to_lowercase();
@@ -144,22 +124,16 @@ impl Replica {
     /// A replicated table, compared as SQLite compares names.
     #[must_use]
     pub fn get(&self, table: &str) -> Option<&Arc<Tracked>> {
-        self.tables.get(table).or_else(|| {
-            self.tables
-                .values()
-                .find(|tracked| tracked.table.name.eq_ignore_ascii_case(table))
-        })
+        self.tables
+            .get(table)
+            .or_else(|| self.tables.values().find(|tracked| tracked.table.name.eq_ignore_ascii_case(table)))
     }
 }
 
 /// Quoted names with commas.
 #[must_use]
 pub fn list(names: &[String]) -> String {
-    names
-        .iter()
-        .map(|name| ident(name))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| ident(name)).collect::<Vec<_>>().join(", ")
 }
 
 /// The key's own collation decides which row is meant, whatever the column's is.

@@ -26,9 +26,7 @@ pub fn key_bytes(key: &[Value]) -> Vec<u8> {
 /// When SQLite fails.
 pub fn read(conn: &Connection, tracked: &Tracked, key: &[Value]) -> Result<Option<Row>> {
     conn.prepare_cached(&tracked.select)?
-        .query_row(params_from_iter(bind(key)), |row| {
-            copy(row, 0, tracked.names.len())
-        })
+        .query_row(params_from_iter(bind(key)), |row| copy(row, 0, tracked.names.len()))
         .optional()
 }
 
@@ -37,8 +35,7 @@ pub fn read(conn: &Connection, tracked: &Tracked, key: &[Value]) -> Result<Optio
 /// # Errors
 /// When a constraint refuses it, or SQLite fails.
 pub fn insert(conn: &Connection, tracked: &Tracked, row: &[Value]) -> Result<()> {
-    conn.prepare_cached(&tracked.insert)?
-        .execute(params_from_iter(bind(row)))?;
+    conn.prepare_cached(&tracked.insert)?.execute(params_from_iter(bind(row)))?;
     Ok(())
 }
 
@@ -53,8 +50,7 @@ pub fn insert_named<'v>(
     row: impl IntoIterator<Item = ValueRef<'v>>,
 ) -> Result<()> {
     if *columns == tracked.names {
-        conn.prepare_cached(&tracked.insert)?
-            .execute(params_from_iter(bound(row)))?;
+        conn.prepare_cached(&tracked.insert)?.execute(params_from_iter(bound(row)))?;
         return Ok(());
     }
     let sql = format!(
@@ -73,12 +69,8 @@ pub fn insert_named<'v>(
 /// When a constraint refuses it, or SQLite fails.
 pub fn update(conn: &Connection, tracked: &Tracked, key: &[Value], set: &[(String, Value)]) -> Result<()> {
     let names: Vec<&str> = set.iter().map(|(name, _)| name.as_str()).collect();
-    let values = set
-        .iter()
-        .map(|(_, value)| value.as_ref())
-        .chain(key.iter().map(Value::as_ref));
-    conn.prepare_cached(&tracked.update(&names))?
-        .execute(params_from_iter(bound(values)))?;
+    let values = set.iter().map(|(_, value)| value.as_ref()).chain(key.iter().map(Value::as_ref));
+    conn.prepare_cached(&tracked.update(&names))?.execute(params_from_iter(bound(values)))?;
     Ok(())
 }
 
@@ -87,8 +79,7 @@ pub fn update(conn: &Connection, tracked: &Tracked, key: &[Value], set: &[(Strin
 /// # Errors
 /// When SQLite fails.
 pub fn delete(conn: &Connection, tracked: &Tracked, key: &[Value]) -> Result<()> {
-    conn.prepare_cached(&tracked.delete)?
-        .execute(params_from_iter(bind(key)))?;
+    conn.prepare_cached(&tracked.delete)?.execute(params_from_iter(bind(key)))?;
     Ok(())
 }
 

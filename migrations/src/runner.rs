@@ -93,10 +93,7 @@ impl Migration {
     /// SHA-256 of the text, in hexadecimal.
     #[must_use]
     pub fn sha256(&self) -> String {
-        Sha256::digest(self.sql.as_bytes())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        Sha256::digest(self.sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -108,11 +105,7 @@ const EMBEDDED: [(u32, &str, &str); 2] = [
 /// The set that is part of the program, for a hub that starts empty.
 #[must_use]
 pub fn embedded() -> Vec<Migration> {
-    let own = |(number, name, sql)| Migration {
-        number,
-        name: Cow::Borrowed(name),
-        sql: Cow::Borrowed(sql),
-    };
+    let own = |(number, name, sql)| Migration { number, name: Cow::Borrowed(name), sql: Cow::Borrowed(sql) };
     EMBEDDED.into_iter().map(own).collect()
 }
 
@@ -133,12 +126,7 @@ pub fn applied(conn: &Connection) -> Result<Vec<Applied>, MigrationError> {
     let sql = "SELECT number, name, sha256, applied_at FROM main._sync_migration ORDER BY number";
     let mut statement = conn.prepare(sql)?;
     let rows = statement.query_map([], |row| {
-        Ok(Applied {
-            number: row.get(0)?,
-            name: row.get(1)?,
-            sha256: row.get(2)?,
-            applied_at: row.get(3)?,
-        })
+        Ok(Applied { number: row.get(0)?, name: row.get(1)?, sha256: row.get(2)?, applied_at: row.get(3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -174,11 +162,7 @@ pub fn is_adopted(conn: &Connection) -> Result<bool, MigrationError> {
 /// # Errors
 /// [`MigrationError`]; every migration before the failed one stays applied.
 pub fn apply_all(conn: &Connection, now_ms: i64) -> Result<Vec<u32>, MigrationError> {
-    if is_adopted(conn)? {
-        Ok(Vec::new())
-    } else {
-        apply(conn, &embedded(), now_ms)
-    }
+    if is_adopted(conn)? { Ok(Vec::new()) } else { apply(conn, &embedded(), now_ms) }
 }
 
 /// Applies what the database lacks of a set, each migration in a transaction of its own.
@@ -207,12 +191,11 @@ pub fn apply_one(conn: &Connection, migration: &Migration, now_ms: i64) -> Resul
         return Ok(false);
     }
     let Migration { number, name, sql } = migration;
-    conn.execute_batch(sql)
-        .map_err(|source| MigrationError::Statement {
-            number: *number,
-            name: name.to_string(),
-            source,
-        })?;
+    conn.execute_batch(sql).map_err(|source| MigrationError::Statement {
+        number: *number,
+        name: name.to_string(),
+        source,
+    })?;
     if conn.is_autocommit() {
         return Err(MigrationError::OwnTransaction(*number));
     }
@@ -233,20 +216,11 @@ fn is_recorded(conn: &Connection, migration: &Migration) -> Result<bool, Migrati
         if recorded == found {
             return Ok(true);
         }
-        return Err(MigrationError::Edited {
-            number,
-            name: migration.name.to_string(),
-            recorded,
-            found,
-        });
+        return Err(MigrationError::Edited { number, name: migration.name.to_string(), recorded, found });
     }
     let sql = "SELECT ifnull(max(number), 0) FROM main._sync_migration";
     let last: u32 = conn.query_row(sql, [], |row| row.get(0))?;
-    if last > number {
-        Err(MigrationError::Late { number, last })
-    } else {
-        Ok(false)
-    }
+    if last > number { Err(MigrationError::Late { number, last }) } else { Ok(false) }
 }
 
 fn has_record(conn: &Connection) -> rusqlite::Result<bool> {

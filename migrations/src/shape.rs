@@ -80,8 +80,7 @@ impl Table {
     pub fn ordered(&self) -> Vec<&Column> {
         let is_key = |column: &&Column| self.key.iter().any(|(name, _)| *name == column.name);
         let keys = self.key.iter().filter_map(|(name, _)| self.column(name));
-        keys.chain(self.columns.iter().filter(|column| !is_key(column)))
-            .collect()
+        keys.chain(self.columns.iter().filter(|column| !is_key(column))).collect()
     }
 
     /// Names in the order of [`Table::ordered`].
@@ -93,9 +92,7 @@ impl Table {
     /// A column by name, as SQLite compares names: without regard to ASCII case.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns
-            .iter()
-            .find(|column| column.name.eq_ignore_ascii_case(name))
+        self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
     }
 
     /// Names of the key columns.
@@ -122,22 +119,16 @@ impl Schema {
     /// A table by name, as SQLite compares names.
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Table> {
-        self.tables.get(name).or_else(|| {
-            self.tables
-                .values()
-                .find(|table| table.name.eq_ignore_ascii_case(name))
-        })
+        self.tables
+            .get(name)
+            .or_else(|| self.tables.values().find(|table| table.name.eq_ignore_ascii_case(name)))
     }
 
     /// Foreign keys that point at `parent`, with the child table of each.
     pub fn children<'a>(&'a self, parent: &'a str) -> impl Iterator<Item = (&'a Table, &'a ForeignKey)> {
         self.tables.values().flat_map(move |table| {
             let to_parent = move |key: &&ForeignKey| key.parent.eq_ignore_ascii_case(parent);
-            table
-                .foreign_keys
-                .iter()
-                .filter(to_parent)
-                .map(move |key| (table, key))
+            table.foreign_keys.iter().filter(to_parent).map(move |key| (table, key))
         })
     }
 }
@@ -161,12 +152,8 @@ pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<Table> {
             generated.push(row.get(0)?);
             continue;
         }
-        let column = Column {
-            name: row.get(0)?,
-            declared: row.get(1)?,
-            not_null: row.get(2)?,
-            default: row.get(3)?,
-        };
+        let column =
+            Column { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, default: row.get(3)? };
         let place: i64 = row.get(4)?;
         if place > 0 {
             key.push((place, column.name.clone()));
@@ -181,16 +168,7 @@ pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<Table> {
         .prepare_cached("SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?1")?
         .query_row([name], |row| row.get(0))?;
     let uniques = indexes.uniques;
-    Ok(Table {
-        name: name.to_owned(),
-        columns,
-        key,
-        rowid_key,
-        generated,
-        strict,
-        uniques,
-        foreign_keys,
-    })
+    Ok(Table { name: name.to_owned(), columns, key, rowid_key, generated, strict, uniques, foreign_keys })
 }
 
 type Collated = Vec<(String, String)>;
@@ -209,12 +187,7 @@ fn key_of(columns: &[Column], key: Vec<(i64, String)>, index: Option<Collated>) 
     let integer = columns.iter().any(|column| {
         key.iter().any(|(_, name)| *name == column.name) && column.declared.eq_ignore_ascii_case("integer")
     });
-    (
-        key.into_iter()
-            .map(|(_, name)| (name, "BINARY".to_owned()))
-            .collect(),
-        single && integer,
-    )
+    (key.into_iter().map(|(_, name)| (name, "BINARY".to_owned())).collect(), single && integer)
 }
 
 struct Indexes {
@@ -228,10 +201,7 @@ fn read_indexes(conn: &Connection, table: &str) -> Result<Indexes> {
     let list: Vec<(String, String, bool)> = statement
         .query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_>>()?;
-    let mut found = Indexes {
-        key: None,
-        uniques: Vec::new(),
-    };
+    let mut found = Indexes { key: None, uniques: Vec::new() };
     for (index, origin, partial) in list {
         let columns = index_columns(conn, &index)?;
         if origin == "pk" {
@@ -239,22 +209,14 @@ fn read_indexes(conn: &Connection, table: &str) -> Result<Indexes> {
             continue;
         }
         let (terms, predicate) = index::terms_and_predicate(conn, &index, columns.as_deref(), partial)?;
-        found.uniques.push(Unique {
-            index,
-            columns,
-            terms,
-            predicate,
-        });
+        found.uniques.push(Unique { index, columns, terms, predicate });
     }
     Ok(found)
 }
 
 fn index_columns(conn: &Connection, index: &str) -> Result<Option<Collated>> {
     let columns = index::columns(conn, index)?;
-    Ok(columns
-        .into_iter()
-        .map(|(name, collation)| Some((name?, collation)))
-        .collect())
+    Ok(columns.into_iter().map(|(name, collation)| Some((name?, collation))).collect())
 }
 
 fn read_foreign_keys(conn: &Connection, table: &str) -> Result<Vec<ForeignKey>> {
@@ -279,19 +241,11 @@ fn read_foreign_keys(conn: &Connection, table: &str) -> Result<Vec<ForeignKey>> 
 fn resolve_parents(tables: &mut BTreeMap<String, Table>) {
     let keys: BTreeMap<String, Vec<String>> = tables
         .values()
-        .map(|table| {
-            (
-                table.name.to_ascii_lowercase(),
-                table.key_names().map(str::to_owned).collect(),
-            )
-        })
+        .map(|table| (table.name.to_ascii_lowercase(), table.key_names().map(str::to_owned).collect()))
         .collect();
     for key in tables.values_mut().flat_map(|table| &mut table.foreign_keys) {
         if key.parent_columns.is_empty() {
-            key.parent_columns = keys
-                .get(&key.parent.to_ascii_lowercase())
-                .cloned()
-                .unwrap_or_default();
+            key.parent_columns = keys.get(&key.parent.to_ascii_lowercase()).cloned().unwrap_or_default();
         }
     }
 }

@@ -98,11 +98,7 @@ pub fn tokenize(sql: &str) -> Result<Vec<Token<'_>>, TokenError> {
         let (kind, length) = measure(sql, at)?;
         let range = at..at + length;
         at = range.end;
-        found.push(Token {
-            kind,
-            text: &sql[range.clone()],
-            range,
-        });
+        found.push(Token { kind, text: &sql[range.clone()], range });
     }
     Ok(found)
 }
@@ -111,27 +107,19 @@ pub fn tokenize(sql: &str) -> Result<Vec<Token<'_>>, TokenError> {
 fn measure(sql: &str, at: usize) -> Result<(Kind, usize), TokenError> {
     let rest = &sql.as_bytes()[at..];
     let second = rest.get(1).copied().unwrap_or(0);
-    let quoted = |close| {
-        closed(&rest[1..], close)
-            .map(|n| n + 1)
-            .ok_or(TokenError::Unclosed(at))
-    };
+    let quoted = |close| closed(&rest[1..], close).map(|n| n + 1).ok_or(TokenError::Unclosed(at));
     Ok(match rest[0] {
         b'\'' => (Kind::Text, quoted(b'\'')?),
         b'"' => (Kind::Quoted, quoted(b'"')?),
         b'`' => (Kind::Quoted, quoted(b'`')?),
         b'[' => {
-            let end = rest
-                .iter()
-                .position(|&b| b == b']')
-                .ok_or(TokenError::Unclosed(at))?;
+            let end = rest.iter().position(|&b| b == b']').ok_or(TokenError::Unclosed(at))?;
             (Kind::Quoted, end + 1)
         }
         b'x' | b'X' if second == b'\'' => (Kind::Blob, quoted_blob(rest, at)?),
-        b'-' if second == b'-' => (
-            Kind::Comment,
-            rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len()),
-        ),
+        b'-' if second == b'-' => {
+            (Kind::Comment, rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len()))
+        }
         b'/' if second == b'*' => (Kind::Comment, block_comment(rest)),
         b'?' => (Kind::Parameter, 1 + run(&rest[1..], |b| b.is_ascii_digit())),
         b'@' | b':' | b'$' | b'#' if is_name(second) => (Kind::Parameter, 1 + run(&rest[1..], is_name)),
@@ -158,17 +146,12 @@ fn closed(inside: &[u8], quote: u8) -> Option<usize> {
 }
 
 fn quoted_blob(rest: &[u8], at: usize) -> Result<usize, TokenError> {
-    closed(&rest[2..], b'\'')
-        .map(|length| length + 2)
-        .ok_or(TokenError::Unclosed(at))
+    closed(&rest[2..], b'\'').map(|length| length + 2).ok_or(TokenError::Unclosed(at))
 }
 
 /// SQLite lets the end of the text close a comment.
 fn block_comment(rest: &[u8]) -> usize {
-    rest[2..]
-        .windows(2)
-        .position(|pair| pair == b"*/")
-        .map_or(rest.len(), |inside| inside + 4)
+    rest[2..].windows(2).position(|pair| pair == b"*/").map_or(rest.len(), |inside| inside + 4)
 }
 
 fn number(rest: &[u8]) -> usize {
@@ -200,11 +183,7 @@ fn mark(sql: &str, at: usize) -> Result<usize, TokenError> {
         return Ok(2);
     }
     let found = rest.chars().next().unwrap_or('\0');
-    if "(),;.+-*/%<>=&|~".contains(found) {
-        Ok(1)
-    } else {
-        Err(TokenError::Unexpected { found, at })
-    }
+    if "(),;.+-*/%<>=&|~".contains(found) { Ok(1) } else { Err(TokenError::Unexpected { found, at }) }
 }
 
 fn run(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
@@ -225,21 +204,13 @@ mod tests {
     use super::{Kind, TokenError, tokenize};
 
     fn kinds(sql: &str) -> Vec<(Kind, &str)> {
-        tokenize(sql)
-            .expect(sql)
-            .into_iter()
-            .map(|token| (token.kind, token.text))
-            .collect()
+        tokenize(sql).expect(sql).into_iter().map(|token| (token.kind, token.text)).collect()
     }
 
     #[test]
     fn names_in_all_four_styles() {
         let sql = r#"plain "a ""b""" [c d] `e``f` 'g''h' größe _x1$"#;
-        let names: Vec<_> = tokenize(sql)
-            .expect(sql)
-            .iter()
-            .filter_map(super::Token::name)
-            .collect();
+        let names: Vec<_> = tokenize(sql).expect(sql).iter().filter_map(super::Token::name).collect();
         assert_eq!(names, ["plain", "a \"b\"", "c d", "e`f", "g'h", "größe", "_x1$"]);
     }
 
@@ -284,14 +255,8 @@ mod tests {
         for open in ["'abc", "\"abc", "[abc", "`abc", "x'00"] {
             assert_eq!(tokenize(open), Err(TokenError::Unclosed(0)), "{open}");
         }
-        assert_eq!(
-            kinds("a /* to the end"),
-            [(Kind::Word, "a"), (Kind::Comment, "/* to the end")]
-        );
-        assert_eq!(
-            tokenize("a \\"),
-            Err(TokenError::Unexpected { found: '\\', at: 2 })
-        );
+        assert_eq!(kinds("a /* to the end"), [(Kind::Word, "a"), (Kind::Comment, "/* to the end")]);
+        assert_eq!(tokenize("a \\"), Err(TokenError::Unexpected { found: '\\', at: 2 }));
         assert_eq!(tokenize("").expect("empty"), []);
     }
 }

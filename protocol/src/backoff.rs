@@ -29,11 +29,7 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let doubled = 2_u32.saturating_pow(self.failures);
         let ceiling = WAIT_MIN.saturating_mul(doubled).min(WAIT_MAX);
-        let fraction = if fraction.is_nan() {
-            1.0
-        } else {
-            fraction.clamp(0.0, 1.0)
-        };
+        let fraction = if fraction.is_nan() { 1.0 } else { fraction.clamp(0.0, 1.0) };
         WAIT_MIN + (ceiling - WAIT_MIN).mul_f64(fraction)
     }
 
@@ -57,10 +53,7 @@ mod tests {
     fn the_ceiling_doubles_and_then_stays() {
         let mut backoff = Backoff::new();
         let waits: Vec<_> = (0..10).map(|_| backoff.failed(1.0).as_millis()).collect();
-        assert_eq!(
-            waits,
-            [400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000, 30_000]
-        );
+        assert_eq!(waits, [400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000, 30_000]);
         for _ in 0..100 {
             assert_eq!(backoff.failed(1.0), WAIT_MAX);
         }

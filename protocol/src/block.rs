@@ -44,11 +44,7 @@ impl Block {
     /// An empty block of `width` columns.
     #[must_use]
     pub fn new(width: usize) -> Self {
-        Self {
-            columns: vec![Vec::new(); width],
-            heap: Vec::new(),
-            rows: 0,
-        }
+        Self { columns: vec![Vec::new(); width], heap: Vec::new(), rows: 0 }
     }
 
     /// Number of rows.
@@ -78,10 +74,7 @@ impl Block {
         let mut count = 0;
         for value in row {
             let cell = self.store(value);
-            self.columns
-                .get_mut(count)
-                .expect("no more values than columns")
-                .push(cell);
+            self.columns.get_mut(count).expect("no more values than columns").push(cell);
             count += 1;
         }
         assert_eq!(count, self.columns.len(), "a row must fill every column");
@@ -188,11 +181,7 @@ impl Block {
     ) -> Option<Self> {
         let rows = reader.count(PIECE_ROWS_MAX)?;
         let width = reader.count(2 * COLUMNS_MAX + 1)?;
-        let mut block = Self {
-            columns: Vec::with_capacity(width),
-            heap: Vec::new(),
-            rows,
-        };
+        let mut block = Self { columns: Vec::with_capacity(width), heap: Vec::new(), rows };
         for index in 0..width {
             let classes = decode_classes(reader, rows)?;
             let refer = reference(index).filter(|column| *column < index);
@@ -267,11 +256,7 @@ mod tests {
     fn sample() -> Block {
         let mut block = Block::new(3);
         block.push([ValueRef::Integer(i64::MIN), ValueRef::Text(b"a"), ValueRef::Null]);
-        block.push([
-            ValueRef::Integer(i64::MAX),
-            ValueRef::Blob(&[0, 255]),
-            ValueRef::Integer(-7),
-        ]);
+        block.push([ValueRef::Integer(i64::MAX), ValueRef::Blob(&[0, 255]), ValueRef::Integer(-7)]);
         block.push([ValueRef::Null, ValueRef::Real(-0.0), ValueRef::Text(&[0xff, 0])]);
         block
     }
@@ -295,10 +280,7 @@ mod tests {
         let mut bytes = Vec::new();
         sample().encode(&mut bytes, |_| None);
         for end in 0..bytes.len() {
-            assert!(
-                Block::decode(&mut Reader::new(&bytes[..end]), |_| None).is_none(),
-                "cut at {end}"
-            );
+            assert!(Block::decode(&mut Reader::new(&bytes[..end]), |_| None).is_none(), "cut at {end}");
         }
     }
 }

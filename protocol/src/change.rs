@@ -74,13 +74,7 @@ impl TableChange {
     #[must_use]
     pub fn new(table: &str, kind: Kind, keys: usize, columns: Vec<String>) -> Self {
         let width = width(kind, keys, columns.len());
-        Self {
-            table: table.to_owned(),
-            kind,
-            keys,
-            columns,
-            rows: Block::new(width),
-        }
+        Self { table: table.to_owned(), kind, keys, columns, rows: Block::new(width) }
     }
 
     /// Number of columns other than the key.
@@ -141,7 +135,8 @@ pub fn encode_piece(changes: &[TableChange]) -> Vec<u8> {
     for change in changes {
         encode_change(&mut raw, change);
     }
-    let packed = if raw.len() <= DICTIONARY_PAYS { with_dictionary(&raw) } else { deflate(vec![DEFLATED], &raw) };
+    let packed =
+        if raw.len() <= DICTIONARY_PAYS { with_dictionary(&raw) } else { deflate(vec![DEFLATED], &raw) };
     if packed.len() <= raw.len() {
         return packed;
     }
@@ -152,7 +147,9 @@ pub fn encode_piece(changes: &[TableChange]) -> Vec<u8> {
 /// Deflates a small piece with the names that it is likely to hold as a dictionary.
 fn with_dictionary(raw: &[u8]) -> Vec<u8> {
     let mut deflate = Compress::new(Compression::new(6), false);
-    deflate.set_dictionary(dictionary::names()).expect("a dictionary at the start of a stream is always taken");
+    deflate
+        .set_dictionary(dictionary::names())
+        .expect("a dictionary at the start of a stream is always taken");
     // Deflate never needs more than a few bytes above the input's length.
     let mut packed = Vec::with_capacity(raw.len() + 64);
     packed.push(NAMED);
@@ -191,11 +188,11 @@ pub fn decode_definitions(bytes: &[u8]) -> Result<Option<Vec<TableDefinition>>, 
 /// When the bytes do not inflate within the limit, or are not a piece.
 pub fn decode_piece(bytes: &[u8]) -> Result<Vec<TableChange>, PieceError> {
     let (mode, body) = bytes.split_first().ok_or(PieceError::Shape)?;
-    match mode {
-        &RAW => decode_raw(body),
-        &DEFLATED => decode_raw(&inflate(body)?),
-        &DEFINITIONS => Ok(Vec::new()),
-        &NAMED => decode_raw(&inflate_named(body)?),
+    match *mode {
+        RAW => decode_raw(body),
+        DEFLATED => decode_raw(&inflate(body)?),
+        DEFINITIONS => Ok(Vec::new()),
+        NAMED => decode_raw(&inflate_named(body)?),
         _ => Err(PieceError::Shape),
     }
 }
@@ -228,11 +225,7 @@ fn decode_raw(raw: &[u8]) -> Result<Vec<TableChange>, PieceError> {
         .map(|_| decode_change(&mut reader))
         .collect::<Option<Vec<_>>>()
         .ok_or(PieceError::Shape)?;
-    if reader.remaining() > 0 {
-        Err(PieceError::Shape)
-    } else {
-        Ok(changes)
-    }
+    if reader.remaining() > 0 { Err(PieceError::Shape) } else { Ok(changes) }
 }
 
 fn encode_change(out: &mut Vec<u8>, change: &TableChange) {
@@ -243,9 +236,7 @@ fn encode_change(out: &mut Vec<u8>, change: &TableChange) {
     for name in &change.columns {
         put_name(out, name);
     }
-    change
-        .rows
-        .encode(out, reference(change.kind, change.keys, change.columns.len()));
+    change.rows.encode(out, reference(change.kind, change.keys, change.columns.len()));
 }
 
 fn put_name(out: &mut Vec<u8>, name: &str) {
@@ -264,18 +255,10 @@ fn decode_change(reader: &mut Reader<'_>) -> Option<TableChange> {
         _ => return None,
     };
     let keys = reader.count(COLUMNS_MAX)?;
-    let count = reader
-        .count(COLUMNS_MAX)
-        .filter(|count| *count >= keys && keys > 0)?;
+    let count = reader.count(COLUMNS_MAX).filter(|count| *count >= keys && keys > 0)?;
     let columns = (0..count).map(|_| name(reader)).collect::<Option<Vec<_>>>()?;
     let rows = Block::decode(reader, reference(kind, keys, count))?;
-    (rows.width() == width(kind, keys, count)).then_some(TableChange {
-        table,
-        kind,
-        keys,
-        columns,
-        rows,
-    })
+    (rows.width() == width(kind, keys, count)).then_some(TableChange { table, kind, keys, columns, rows })
 }
 
 fn name(reader: &mut Reader<'_>) -> Option<String> {
@@ -292,16 +275,10 @@ mod tests {
         let mut change = TableChange::new("po_lines", Kind::Update, 1, columns);
         for id in 1..=1000 {
             let count = ValueRef::Integer(1000 + id);
-            let row = [
-                ValueRef::Integer(id),
-                count,
-                ValueRef::Null,
-                ValueRef::Integer(1003 + id),
-            ];
-            change.rows.push(
-                row.into_iter()
-                    .chain([ValueRef::Text(b"x"), ValueRef::Integer(1_700_000_000_000)]),
-            );
+            let row = [ValueRef::Integer(id), count, ValueRef::Null, ValueRef::Integer(1003 + id)];
+            change
+                .rows
+                .push(row.into_iter().chain([ValueRef::Text(b"x"), ValueRef::Integer(1_700_000_000_000)]));
         }
         change
     }
@@ -309,16 +286,9 @@ mod tests {
     #[test]
     fn a_piece_comes_back_whole() {
         let piece = encode_piece(&[update()]);
-        assert!(
-            piece.len() < 200,
-            "regular rows deflate to almost nothing, got {}",
-            piece.len()
-        );
+        assert!(piece.len() < 200, "regular rows deflate to almost nothing, got {}", piece.len());
         let back = decode_piece(&piece).expect("valid");
-        assert_eq!(
-            back[0].pair(999, 0),
-            (ValueRef::Integer(2000), ValueRef::Integer(2003))
-        );
+        assert_eq!(back[0].pair(999, 0), (ValueRef::Integer(2000), ValueRef::Integer(2003)));
         assert_eq!(back[0].pair(0, 1), (ValueRef::Null, ValueRef::Text(b"x")));
         assert_eq!(back[0].time(5), 1_700_000_000_000);
         assert_eq!(back[0].columns, update().columns);
@@ -330,7 +300,8 @@ mod tests {
         let columns: Vec<String> = columns.split(' ').map(str::to_owned).collect();
         let mut change = TableChange::new("warehouse_submissions", Kind::Insert, 1, columns);
         let name = ValueRef::Text(b"Ana");
-        let row = [ValueRef::Integer(262_145), name, name, ValueRef::Integer(3), ValueRef::Null, ValueRef::Null];
+        let row =
+            [ValueRef::Integer(262_145), name, name, ValueRef::Integer(3), ValueRef::Null, ValueRef::Null];
         change.rows.push(row.into_iter().chain([ValueRef::Integer(5), ValueRef::Integer(1_700_000_000_000)]));
         let piece = encode_piece(&[change]);
         assert!(piece.len() < 75, "{} bytes", piece.len());

@@ -9,18 +9,9 @@ use std::sync::OnceLock;
 
 /// Table and columns, the most used last: deflate reaches the end of a dictionary with the fewest bits.
 const LAYOUTS: &[(&str, &str)] = &[
-    (
-        "app_settings",
-        "id setting_key setting_value description updated_at",
-    ),
-    (
-        "tablet_type_categories",
-        "id category_name category_order",
-    ),
-    (
-        "roles",
-        "id role_name display_name permissions description created_at",
-    ),
+    ("app_settings", "id setting_key setting_value description updated_at"),
+    ("tablet_type_categories", "id category_name category_order"),
+    ("roles", "id role_name display_name permissions description created_at"),
     (
         "shipments",
         "id po_id tracking_number carrier carrier_code shipped_date estimated_delivery \
@@ -53,10 +44,7 @@ const LAYOUTS: &[(&str, &str)] = &[
         "id po_id shipment_id received_date delivery_photo_path delivery_photo_zoho_id \
          total_small_boxes received_by notes created_at status receive_name closed",
     ),
-    (
-        "small_boxes",
-        "id receiving_id box_number total_bags notes created_at batch_number_default",
-    ),
+    ("small_boxes", "id receiving_id box_number total_bags notes created_at batch_number_default"),
     (
         "bags",
         "id small_box_id bag_number bag_label_count pill_count tablet_type_id status created_at \

@@ -52,11 +52,7 @@ pub enum DownloadReply {
 /// Where sending starts for an edge that holds `held` when a snapshot of `bytes` bytes is offered.
 #[must_use]
 pub fn offset_for(held: &Held, identity: &str, bytes: u64) -> u64 {
-    if held.identity == identity && held.bytes <= bytes {
-        held.bytes
-    } else {
-        0
-    }
+    if held.identity == identity && held.bytes <= bytes { held.bytes } else { 0 }
 }
 
 #[cfg(test)]
@@ -66,10 +62,7 @@ mod tests {
 
     #[test]
     fn only_the_front_of_the_same_snapshot_is_worth_keeping() {
-        let held = Held {
-            identity: "e1-v7".into(),
-            bytes: 50,
-        };
+        let held = Held { identity: "e1-v7".into(), bytes: 50 };
         assert_eq!(offset_for(&held, "e1-v7", 100), 50);
         assert_eq!(offset_for(&held, "e1-v7", 50), 50);
         assert_eq!(offset_for(&held, "e1-v7", 49), 0);
@@ -79,15 +72,9 @@ mod tests {
 
     #[test]
     fn golden_bytes_hold_the_variants_still() {
-        let request = DownloadRequest::V1(Held {
-            identity: "a".into(),
-            bytes: 300,
-        });
+        let request = DownloadRequest::V1(Held { identity: "a".into(), bytes: 300 });
         assert_eq!(to_bytes(&request), [0, 1, b'a', 251, 44, 1]);
-        assert_eq!(
-            to_bytes(&DownloadReply::Refused { reason: "no".into() }),
-            [1, 2, b'n', b'o']
-        );
+        assert_eq!(to_bytes(&DownloadReply::Refused { reason: "no".into() }), [1, 2, b'n', b'o']);
         let header = SnapshotHeader {
             bytes: 9,
             sha256: [4; 32],
@@ -98,9 +85,6 @@ mod tests {
         let ready = to_bytes(&DownloadReply::Ready(header.clone()));
         assert_eq!(ready[..3], [0, 9, 4]);
         assert_eq!(ready[34..], [2, 1, b'b', 1]);
-        assert_eq!(
-            from_bytes::<DownloadReply>(&ready).unwrap(),
-            DownloadReply::Ready(header)
-        );
+        assert_eq!(from_bytes::<DownloadReply>(&ready).unwrap(), DownloadReply::Ready(header));
     }
 }

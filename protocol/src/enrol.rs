@@ -109,25 +109,16 @@ mod tests {
 
     #[test]
     fn golden_bytes_hold_the_request_still() {
-        let public_key = PublicKey {
-            algorithm: KeyAlgorithm::Ed25519,
-            bytes: vec![5, 6],
-        };
-        let request = EnrolRequest::V1(Application {
-            secret: Secret([1; 16]),
-            name: "ab".into(),
-            public_key,
-        });
+        let public_key = PublicKey { algorithm: KeyAlgorithm::Ed25519, bytes: vec![5, 6] };
+        let request =
+            EnrolRequest::V1(Application { secret: Secret([1; 16]), name: "ab".into(), public_key });
         let mut golden = vec![0];
         golden.extend([1; 16]);
         golden.extend([2, b'a', b'b', 0, 2, 5, 6]);
         assert_eq!(request.to_frame(), golden);
         assert_eq!(EnrolRequest::from_frame(&golden).unwrap(), request);
         golden.push(0);
-        assert!(
-            EnrolRequest::from_frame(&golden).is_err(),
-            "bytes left over are refused"
-        );
+        assert!(EnrolRequest::from_frame(&golden).is_err(), "bytes left over are refused");
     }
 
     #[test]
@@ -141,10 +132,7 @@ mod tests {
             certificate: vec![9],
             addresses: vec!["h:1".into()],
         });
-        assert_eq!(
-            enrolled.to_frame(),
-            [0, 3, 1, b'a', 1, b'r', 1, 9, 1, 3, b'h', b':', b'1']
-        );
+        assert_eq!(enrolled.to_frame(), [0, 3, 1, b'a', 1, b'r', 1, 9, 1, 3, b'h', b':', b'1']);
         assert_eq!(EnrolReply::from_frame(&enrolled.to_frame()).unwrap(), enrolled);
     }
 }

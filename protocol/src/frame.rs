@@ -180,9 +180,7 @@ pub enum FrameError {
 }
 
 fn options() -> impl Options {
-    bincode::DefaultOptions::new()
-        .with_varint_encoding()
-        .reject_trailing_bytes()
+    bincode::DefaultOptions::new().with_varint_encoding().reject_trailing_bytes()
 }
 
 /// Encodes a message.
@@ -190,9 +188,7 @@ fn options() -> impl Options {
 /// # Panics
 /// Never for the types of this crate: they hold nothing that bincode cannot write.
 pub fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    options()
-        .serialize(value)
-        .expect("plain data can always be written")
+    options().serialize(value).expect("plain data can always be written")
 }
 
 /// Decodes a message that came from outside.
@@ -212,18 +208,10 @@ mod tests {
 
     #[test]
     fn golden_bytes_hold_the_variants_still() {
-        let pull = EdgeFrame::Pull(Pull {
-            cursor: Version(300),
-            wait: true,
-        });
+        let pull = EdgeFrame::Pull(Pull { cursor: Version(300), wait: true });
         assert_eq!(to_bytes(&pull), [2, 251, 44, 1, 1]);
         assert_eq!(to_bytes(&EdgeFrame::Ping(7)), [4, 7]);
-        let ack = Ack {
-            seq: Seq(1),
-            version: Version(2),
-            caught_up: true,
-            watermark: Version(0),
-        };
+        let ack = Ack { seq: Seq(1), version: Version(2), caught_up: true, watermark: Version(0) };
         assert_eq!(to_bytes(&HubFrame::Ack(ack)), [2, 1, 2, 1, 0]);
         assert_eq!(to_bytes(&HubFrame::Refused("no".into())), [1, 2, b'n', b'o']);
     }

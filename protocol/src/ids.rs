@@ -78,26 +78,14 @@ mod tests {
 
     #[test]
     fn a_block_lies_above_what_was_seen_and_belongs_to_one_device() {
-        for largest in [
-            0,
-            1,
-            262_143,
-            262_144,
-            262_145,
-            (1 << 30) - 1,
-            1 << 30,
-            (1 << 30) + 5,
-            123_456_789_012,
-        ] {
+        for largest in
+            [0, 1, 262_143, 262_144, 262_145, (1 << 30) - 1, 1 << 30, (1 << 30) + 5, 123_456_789_012]
+        {
             let blocks: Vec<_> = (0..=DEVICE_MAX)
                 .step_by(37)
                 .map(|device| IdBlock::above(largest, EdgeId(device)).expect("free"))
                 .collect();
-            assert!(
-                blocks
-                    .iter()
-                    .all(|block| block.first() > largest && block.last() < ID_MAX)
-            );
+            assert!(blocks.iter().all(|block| block.first() > largest && block.last() < ID_MAX));
             let mut ranges: Vec<_> = blocks.iter().map(|block| (block.first(), block.last())).collect();
             ranges.sort_unstable();
             assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0));

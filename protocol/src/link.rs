@@ -58,11 +58,7 @@ pub fn check_address(text: &str) -> Result<(), AddressError> {
     let plain = !host.is_empty() && !host.contains([':', '[', ']', '/', ' ', '\t', '\n']);
     let port_is_good =
         port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
-    if (bracketed || plain) && port_is_good {
-        Ok(())
-    } else {
-        Err(damaged())
-    }
+    if (bracketed || plain) && port_is_good { Ok(()) } else { Err(damaged()) }
 }
 
 #[cfg(test)]
@@ -74,18 +70,9 @@ mod tests {
         for good in ["hub:4747", "hub.example.com:1", "10.0.0.7:65535", "[::1]:4747"] {
             assert_eq!(check_address(good), Ok(()), "{good}");
         }
-        for bad in [
-            "",
-            "hub",
-            "hub:",
-            ":4747",
-            "hub:0",
-            "hub:65536",
-            "hub:+1",
-            "::1:4747",
-            "[]:1",
-            "http://hub:1",
-        ] {
+        for bad in
+            ["", "hub", "hub:", ":4747", "hub:0", "hub:65536", "hub:+1", "::1:4747", "[]:1", "http://hub:1"]
+        {
             assert!(check_address(bad).is_err(), "{bad}");
         }
     }

@@ -66,10 +66,7 @@ pub struct RowPlan {
 /// change of this row; None when nobody is known to have changed it since it was made.
 #[must_use]
 pub fn merge_row(rule: &TableRule, columns: &[Column<'_>], edge: Stamp, hub: Option<Stamp>) -> RowPlan {
-    let mut plan = RowPlan {
-        as_sent: true,
-        ..RowPlan::default()
-    };
+    let mut plan = RowPlan { as_sent: true, ..RowPlan::default() };
     let edge_wins = hub.is_none_or(|hub| edge >= hub);
     let mut done: Vec<&str> = Vec::new();
     for column in columns {
@@ -117,9 +114,7 @@ fn merge_column(plan: &mut RowPlan, rule: &TableRule, column: &Column<'_>, edge_
 /// Columns that only make sense as one value: if any was changed at the hub meanwhile, all of them go to
 /// the same writer.
 fn merge_group(plan: &mut RowPlan, members: &[&Column<'_>], edge_wins: bool) {
-    let untouched = members
-        .iter()
-        .all(|column| column.hub == column.base || column.hub == column.new);
+    let untouched = members.iter().all(|column| column.hub == column.base || column.hub == column.new);
     for column in members.iter().filter(|column| column.hub != column.new) {
         if untouched {
             plan.set.push((column.name.to_owned(), column.new.to_owned()));
@@ -140,11 +135,7 @@ fn disagree(plan: &mut RowPlan, column: &Column<'_>, edge_wins: bool) {
 }
 
 fn clash(column: &Column<'_>, edge_won: bool) -> Clash {
-    let (kept, lost) = if edge_won {
-        (column.new, column.hub)
-    } else {
-        (column.hub, column.new)
-    };
+    let (kept, lost) = if edge_won { (column.new, column.hub) } else { (column.hub, column.new) };
     Clash {
         name: column.name.to_owned(),
         base: column.base.to_owned(),

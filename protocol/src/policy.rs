@@ -44,17 +44,11 @@ impl Default for HoldDeletes {
 
 impl HoldDeletes {
     /// The bounds of a table that names none.
-    pub const STANDARD: Self = Self {
-        rows: 1_000,
-        share: 0.5,
-    };
+    pub const STANDARD: Self = Self { rows: 1_000, share: 0.5 };
 
     /// Whether `deletes` out of the `rows` that the table holds at the hub must wait.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a share needs no more than 53 bits of a row count"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits of a row count")]
     pub fn holds(&self, deletes: u64, rows: u64) -> bool {
         deletes > self.rows && deletes as f64 > rows as f64 * self.share
     }
@@ -118,10 +112,7 @@ impl TableRule {
     /// The group that this column belongs to, if it belongs to one.
     #[must_use]
     pub fn group(&self, column: &str) -> Option<&[String]> {
-        self.together
-            .iter()
-            .find(|group| names(group, column))
-            .map(Vec::as_slice)
+        self.together.iter().find(|group| names(group, column)).map(Vec::as_slice)
     }
 
     /// Whether a device of this role may write the table. The hub itself is the role `hub`.
@@ -166,11 +157,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            trash_keep_days: TRASH_KEEP_DAYS,
-            schema: SchemaRule::default(),
-            tables: BTreeMap::new(),
-        }
+        Self { trash_keep_days: TRASH_KEEP_DAYS, schema: SchemaRule::default(), tables: BTreeMap::new() }
     }
 }
 
@@ -181,10 +168,7 @@ impl Policy {
         if let Some(rule) = self.tables.get(name) {
             return rule;
         }
-        let named = self
-            .tables
-            .iter()
-            .find(|(table, _)| table.eq_ignore_ascii_case(name));
+        let named = self.tables.iter().find(|(table, _)| table.eq_ignore_ascii_case(name));
         named.map_or(&UNNAMED, |(_, rule)| rule)
     }
 }
@@ -199,14 +183,8 @@ mod tests {
 
     #[test]
     fn tables_are_found_whatever_their_case() {
-        let rule = TableRule {
-            counters: list(&["Good_Count"]),
-            ..TableRule::default()
-        };
-        let policy = Policy {
-            tables: BTreeMap::from([("Po_Lines".to_owned(), rule)]),
-            ..Policy::default()
-        };
+        let rule = TableRule { counters: list(&["Good_Count"]), ..TableRule::default() };
+        let policy = Policy { tables: BTreeMap::from([("Po_Lines".to_owned(), rule)]), ..Policy::default() };
         assert!(policy.table("PO_LINES").is_counter("good_count"));
         assert!(policy.table("Po_Lines").is_counter("GOOD_COUNT"));
         assert_eq!(policy.table("shipments"), &TableRule::ORDINARY);
@@ -221,10 +199,7 @@ mod tests {
         };
         assert!(rule.may_write("station") && rule.may_write("HUB") && !rule.may_write("guest"));
         assert!(TableRule::ORDINARY.may_write("guest"));
-        assert_eq!(
-            rule.group("Carrier_Code"),
-            Some(list(&["carrier", "carrier_code"]).as_slice())
-        );
+        assert_eq!(rule.group("Carrier_Code"), Some(list(&["carrier", "carrier_code"]).as_slice()));
         assert_eq!(rule.group("notes"), None);
     }
 
@@ -234,10 +209,7 @@ mod tests {
         assert!(!bounds.holds(1_000, 1_000), "not more than the bound in rows");
         assert!(!bounds.holds(1_001, 2_002), "not more than the bound in share");
         assert!(bounds.holds(1_002, 2_002));
-        assert!(
-            bounds.holds(1_001, 0),
-            "a table that the hub has emptied meanwhile"
-        );
+        assert!(bounds.holds(1_001, 0), "a table that the hub has emptied meanwhile");
     }
 
     #[test]

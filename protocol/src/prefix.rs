@@ -39,10 +39,7 @@ pub enum PrefixError {
 pub fn header(frame_bytes: usize) -> Result<[u8; HEADER_BYTES], PrefixError> {
     match u32::try_from(frame_bytes) {
         Ok(length) if frame_bytes <= FRAME_BYTES_MAX => Ok(length.to_le_bytes()),
-        _ => Err(PrefixError::TooLarge {
-            bytes: frame_bytes,
-            limit: FRAME_BYTES_MAX,
-        }),
+        _ => Err(PrefixError::TooLarge { bytes: frame_bytes, limit: FRAME_BYTES_MAX }),
     }
 }
 
@@ -68,13 +65,7 @@ impl FrameBuffer {
     #[must_use]
     pub fn limited(limit: usize) -> Self {
         let limit = limit.min(FRAME_BYTES_MAX);
-        Self {
-            limit,
-            header: [0; HEADER_BYTES],
-            header_filled: 0,
-            frame_bytes: 0,
-            frame: Vec::new(),
-        }
+        Self { limit, header: [0; HEADER_BYTES], header_filled: 0, frame_bytes: 0, frame: Vec::new() }
     }
 
     /// Bytes that may be read next without touching the frame after this one. Never 0.
@@ -96,10 +87,7 @@ impl FrameBuffer {
     /// # Panics
     /// When there are more bytes than wanted.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, PrefixError> {
-        assert!(
-            bytes.len() <= self.wanted(),
-            "the caller reads at most as many bytes as are wanted"
-        );
+        assert!(bytes.len() <= self.wanted(), "the caller reads at most as many bytes as are wanted");
         if self.header_filled < HEADER_BYTES {
             let end = self.header_filled + bytes.len();
             self.header[self.header_filled..end].copy_from_slice(bytes);
@@ -122,10 +110,7 @@ impl FrameBuffer {
     fn announced(&self) -> Result<usize, PrefixError> {
         let bytes = usize::try_from(u32::from_le_bytes(self.header)).unwrap_or(usize::MAX);
         if bytes > self.limit {
-            return Err(PrefixError::TooLarge {
-                bytes,
-                limit: self.limit,
-            });
+            return Err(PrefixError::TooLarge { bytes, limit: self.limit });
         }
         Ok(bytes)
     }
@@ -141,10 +126,7 @@ impl FrameBuffer {
                 got: HEADER_BYTES + self.frame.len(),
                 wanted: HEADER_BYTES + self.frame_bytes,
             }),
-            got => Err(PrefixError::Truncated {
-                got,
-                wanted: HEADER_BYTES,
-            }),
+            got => Err(PrefixError::Truncated { got, wanted: HEADER_BYTES }),
         }
     }
 }
@@ -172,10 +154,7 @@ mod tests {
             stream.extend(frame);
         }
         for step in [1, 2, 3, 5, 100] {
-            assert_eq!(
-                frames(&stream, step).unwrap(),
-                [b"count".to_vec(), vec![], b"tablet".to_vec()]
-            );
+            assert_eq!(frames(&stream, step).unwrap(), [b"count".to_vec(), vec![], b"tablet".to_vec()]);
         }
     }
 
@@ -185,32 +164,14 @@ mod tests {
         assert!(header(limit).is_ok());
         assert_eq!(header(bytes), Err(PrefixError::TooLarge { bytes, limit }));
         let lie = FrameBuffer::default().push(&u32::MAX.to_le_bytes());
-        assert_eq!(
-            lie,
-            Err(PrefixError::TooLarge {
-                bytes: 4_294_967_295,
-                limit
-            })
-        );
+        assert_eq!(lie, Err(PrefixError::TooLarge { bytes: 4_294_967_295, limit }));
         let small = FrameBuffer::limited(100).push(&[101, 0, 0, 0]);
-        assert_eq!(
-            small,
-            Err(PrefixError::TooLarge {
-                bytes: 101,
-                limit: 100
-            })
-        );
+        assert_eq!(small, Err(PrefixError::TooLarge { bytes: 101, limit: 100 }));
     }
 
     #[test]
     fn an_end_inside_a_frame_is_an_error() {
-        assert_eq!(
-            frames(&[3, 0, 0], 9),
-            Err(PrefixError::Truncated { got: 3, wanted: 4 })
-        );
-        assert_eq!(
-            frames(&[3, 0, 0, 0, 1], 9),
-            Err(PrefixError::Truncated { got: 5, wanted: 7 })
-        );
+        assert_eq!(frames(&[3, 0, 0], 9), Err(PrefixError::Truncated { got: 3, wanted: 4 }));
+        assert_eq!(frames(&[3, 0, 0, 0, 1], 9), Err(PrefixError::Truncated { got: 5, wanted: 7 }));
     }
 }

@@ -73,22 +73,10 @@ impl Assembly {
 
 /// A feed without rows still has one frame, whose bytes are empty.
 fn feed_frames(feed: WholeFeed) -> impl Iterator<Item = FeedPiece> {
-    let WholeFeed {
-        from,
-        to,
-        merged,
-        mut pieces,
-    } = feed;
+    let WholeFeed { from, to, merged, mut pieces } = feed;
     if pieces.is_empty() {
         pieces.push(Vec::new());
     }
     let count = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-    (0..count).zip(pieces).map(move |(index, bytes)| FeedPiece {
-        from,
-        to,
-        merged,
-        index,
-        count,
-        bytes,
-    })
+    (0..count).zip(pieces).map(move |(index, bytes)| FeedPiece { from, to, merged, index, count, bytes })
 }

@@ -83,12 +83,9 @@ impl Token {
     pub fn decode(text: &str) -> Result<Self, TokenError> {
         let text: String = text.split_whitespace().collect::<String>().to_ascii_lowercase();
         let body = text.strip_prefix(PREFIX).ok_or_else(|| not_a_token(&text))?;
-        let bytes = BASE32_NOPAD
-            .decode(body.to_ascii_uppercase().as_bytes())
-            .map_err(|_| TokenError::Damaged)?;
-        let (content, check) = bytes
-            .split_last_chunk::<CHECK_BYTES>()
-            .ok_or(TokenError::Damaged)?;
+        let bytes =
+            BASE32_NOPAD.decode(body.to_ascii_uppercase().as_bytes()).map_err(|_| TokenError::Damaged)?;
+        let (content, check) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(TokenError::Damaged)?;
         if Sha256::digest(content)[..CHECK_BYTES] != *check {
             return Err(TokenError::Damaged);
         }
@@ -100,10 +97,7 @@ impl Token {
 
 /// A later text form would begin with `tt2-` and so on.
 fn not_a_token(text: &str) -> TokenError {
-    let number = text
-        .strip_prefix("tt")
-        .and_then(|rest| rest.split_once('-'))
-        .map(|(number, _)| number);
+    let number = text.strip_prefix("tt").and_then(|rest| rest.split_once('-')).map(|(number, _)| number);
     match number.and_then(|number| number.parse::<u16>().ok()) {
         Some(2..) => TokenError::Newer,
         _ => TokenError::NotAToken,
@@ -127,17 +121,10 @@ mod tests {
     fn survives_the_way_through_a_person() {
         let text = token().encode();
         assert!(
-            text.starts_with(PREFIX)
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            text.starts_with(PREFIX) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         );
         let (front, back) = text.split_at(40);
-        for copied in [
-            text.clone(),
-            text.to_uppercase(),
-            format!("  {front}\n {back}\r\n"),
-        ] {
+        for copied in [text.clone(), text.to_uppercase(), format!("  {front}\n {back}\r\n")] {
             assert_eq!(Token::decode(&copied), Ok(token()));
         }
     }
@@ -153,11 +140,7 @@ mod tests {
                 Err(TokenError::Damaged),
                 "at {place}"
             );
-            assert_eq!(
-                Token::decode(&text[..place]),
-                Err(TokenError::Damaged),
-                "cut at {place}"
-            );
+            assert_eq!(Token::decode(&text[..place]), Err(TokenError::Damaged), "cut at {place}");
         }
     }
 
@@ -167,11 +150,7 @@ mod tests {
         assert_eq!(Token::decode(""), Err(TokenError::NotAToken));
         assert_eq!(Token::decode("tt2-aaaa"), Err(TokenError::Newer));
         assert_eq!(Token::decode("tt1-"), Err(TokenError::Damaged));
-        assert!(
-            TokenError::Damaged
-                .to_string()
-                .contains("check that all of it was copied")
-        );
+        assert!(TokenError::Damaged.to_string().contains("check that all of it was copied"));
     }
 
     #[test]

@@ -66,9 +66,7 @@ impl<'a> Reader<'a> {
 
     /// A number that must be an index or a length below `limit` + 1.
     pub(crate) fn count(&mut self, limit: usize) -> Option<usize> {
-        usize::try_from(self.number()?)
-            .ok()
-            .filter(|count| *count <= limit)
+        usize::try_from(self.number()?).ok().filter(|count| *count <= limit)
     }
 }
 
@@ -91,9 +89,6 @@ mod tests {
     fn a_number_cut_short_or_too_long_is_refused() {
         assert_eq!(Reader::new(&[0x80]).number(), None);
         assert_eq!(Reader::new(&[0xff; 11]).number(), None);
-        assert_eq!(
-            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).number(),
-            None
-        );
+        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).number(), None);
     }
 }

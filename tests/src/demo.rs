@@ -128,7 +128,15 @@ impl Story {
 
     fn writer(&self, db: &Path, who: &str, counts: u64, seed: u64) -> anyhow::Result<Child> {
         let mut command = Command::new(&self.program.0);
-        command.args(["writer", "--who", who, "--counts", &counts.to_string(), "--lines", &LINES.to_string()]);
+        command.args([
+            "writer",
+            "--who",
+            who,
+            "--counts",
+            &counts.to_string(),
+            "--lines",
+            &LINES.to_string(),
+        ]);
         command.args(["--seed", &seed.to_string(), "--db"]).arg(db);
         Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?)
     }
@@ -144,7 +152,10 @@ impl Story {
             self.written.submissions += submissions.parse::<i64>()?;
             self.written.tablets += tablets.parse::<i64>()?;
         }
-        println!("      counted so far: {} counts, {} tablets", self.written.submissions, self.written.tablets);
+        println!(
+            "      counted so far: {} counts, {} tablets",
+            self.written.submissions, self.written.tablets
+        );
         Ok(())
     }
 

@@ -25,8 +25,10 @@ pub fn open(path: &Path) -> rusqlite::Result<Connection> {
 /// When the file cannot be read.
 pub fn replica(conn: &Connection) -> rusqlite::Result<Replica> {
     let (policy, schema) = (policy::shipped(), Schema::read(conn)?);
-    let replicated = schema.tables.values().filter(|table| !table.key.is_empty() && policy.table(&table.name).replicate);
-    let tables = replicated.map(|table| (table.name.clone(), Tracked::new(table.clone(), 0).into())).collect();
+    let replicated =
+        schema.tables.values().filter(|table| !table.key.is_empty() && policy.table(&table.name).replicate);
+    let tables =
+        replicated.map(|table| (table.name.clone(), Tracked::new(table.clone(), 0).into())).collect();
     Ok(Replica { tables, schema, ..Replica::default() })
 }
 

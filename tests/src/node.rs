@@ -63,12 +63,7 @@ impl Program {
     #[must_use]
     pub fn command(&self, role: &str, dir: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
-        command
-            .arg(role)
-            .args(args)
-            .arg("--data")
-            .arg(dir)
-            .stdin(Stdio::null());
+        command.arg(role).args(args).arg("--data").arg(dir).stdin(Stdio::null());
         command
     }
 
@@ -92,12 +87,7 @@ impl Program {
     pub fn must(&self, role: &str, dir: &Path, args: &[&str]) -> anyhow::Result<String> {
         let said = self.say(role, dir, args)?;
         if said.code != 0 {
-            bail!(
-                "tt-{role} {} ended with {}: {}",
-                args.join(" "),
-                said.code,
-                said.err.trim()
-            );
+            bail!("tt-{role} {} ended with {}: {}", args.join(" "), said.code, said.err.trim());
         }
         Ok(said.out)
     }
@@ -105,11 +95,7 @@ impl Program {
     fn start(&self, role: &str, dir: &Path, args: &[&str]) -> anyhow::Result<Daemon> {
         let log = dir.join(format!("{role}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
-        let child = self
-            .command(role, dir, args)
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()?;
+        let child = self.command(role, dir, args).stdout(Stdio::null()).stderr(file).spawn()?;
         Ok(Daemon { child, log })
     }
 }
@@ -152,10 +138,7 @@ impl Daemon {
     /// # Errors
     /// When it does not end in time or not cleanly.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        Command::new("kill")
-            .arg("-TERM")
-            .arg(self.child.id().to_string())
-            .status()?;
+        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
         let status = until("the daemon ends", || Ok(self.child.try_wait()?))?;
         if !status.success() {
             bail!("the daemon ended with {status}; see {}", self.log.display());
@@ -183,11 +166,7 @@ impl Hub {
             args.extend(["--adopt".to_owned(), file.display().to_string()]);
         }
         program.must("hub", dir, &args.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self {
-            program: program.clone(),
-            dir: dir.to_owned(),
-            daemon: None,
-        })
+        Ok(Self { program: program.clone(), dir: dir.to_owned(), daemon: None })
     }
 
     /// The canonical file.
@@ -239,10 +218,7 @@ impl Hub {
     pub fn invite(&self, name: &str) -> anyhow::Result<String> {
         let json: Json =
             serde_json::from_str(&self.program.must("hub", &self.dir, &["invite", name, "--json"])?)?;
-        json["token"]
-            .as_str()
-            .map(str::to_owned)
-            .context("invite --json gives a token")
+        json["token"].as_str().map(str::to_owned).context("invite --json gives a token")
     }
 }
 
@@ -277,12 +253,7 @@ impl Edge {
     #[must_use]
     pub fn joined(program: &Program, dir: &Path, file: Option<&Path>) -> Self {
         let db = file.map_or_else(|| dir.join("tablet_counter.db"), Path::to_owned);
-        Self {
-            program: program.clone(),
-            dir: dir.to_owned(),
-            db,
-            daemon: None,
-        }
+        Self { program: program.clone(), dir: dir.to_owned(), db, daemon: None }
     }
 
     /// The program's file.
@@ -331,9 +302,7 @@ impl Edge {
     /// # Errors
     /// When it does not come in step, with the reason that it gave.
     pub fn sync(&self, timeout_s: &str) -> anyhow::Result<()> {
-        self.program
-            .must("edge", &self.dir, &["sync", "--timeout", timeout_s])
-            .map(drop)
+        self.program.must("edge", &self.dir, &["sync", "--timeout", timeout_s]).map(drop)
     }
 }
 

@@ -72,9 +72,7 @@ impl Relay {
             cut_at: AtomicU64::new(u64::MAX),
         });
         let shared = Arc::clone(&state);
-        thread::Builder::new()
-            .name("relay".into())
-            .spawn(move || forward(&socket, &shared))?;
+        thread::Builder::new().name("relay".into()).spawn(move || forward(&socket, &shared))?;
         Ok(Self { address, state })
     }
 

@@ -51,9 +51,7 @@ pub fn record(db: &Path, who: &str, work: Work) -> rusqlite::Result<Written> {
         let amount = signed(random.below(500)) + 1;
         let line = signed(random.below(work.lines.unsigned_abs().max(1))) + 1;
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let po: i64 = tx.query_row("SELECT po_id FROM po_lines WHERE id = ?1", [line], |row| {
-            row.get(0)
-        })?;
+        let po: i64 = tx.query_row("SELECT po_id FROM po_lines WHERE id = ?1", [line], |row| row.get(0))?;
         tx.execute(
             "INSERT INTO warehouse_submissions(employee_name, product_name, box_number, bag_number, loose_tablets,
              assigned_po_id, submission_date) VALUES (?1, 'Demo product', ?2, ?3, ?4, ?5, date('now'))",
@@ -71,18 +69,11 @@ pub fn record(db: &Path, who: &str, work: Work) -> rusqlite::Result<Written> {
 
 fn add(conn: &Connection, line: i64, amount: i64, literally: bool) -> rusqlite::Result<()> {
     if literally {
-        let total: i64 = conn.query_row("SELECT good_count FROM po_lines WHERE id = ?1", [line], |row| {
-            row.get(0)
-        })?;
-        conn.execute(
-            "UPDATE po_lines SET good_count = ?1 WHERE id = ?2",
-            (total + amount, line),
-        )?;
+        let total: i64 =
+            conn.query_row("SELECT good_count FROM po_lines WHERE id = ?1", [line], |row| row.get(0))?;
+        conn.execute("UPDATE po_lines SET good_count = ?1 WHERE id = ?2", (total + amount, line))?;
     } else {
-        conn.execute(
-            "UPDATE po_lines SET good_count = good_count + ?1 WHERE id = ?2",
-            (amount, line),
-        )?;
+        conn.execute("UPDATE po_lines SET good_count = good_count + ?1 WHERE id = ?2", (amount, line))?;
     }
     Ok(())
 }

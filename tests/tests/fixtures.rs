@@ -57,10 +57,7 @@ fn both_files_open_read_only_and_are_sound() {
     for (name, _) in BOTH {
         let conn = Connection::open_with_flags(fixture(name), OpenFlags::SQLITE_OPEN_READ_ONLY).expect(name);
         assert_eq!(strings(&conn, "PRAGMA integrity_check"), ["ok"], "{name}");
-        assert!(
-            strings(&conn, "SELECT \"table\" FROM pragma_foreign_key_check").is_empty(),
-            "{name}"
-        );
+        assert!(strings(&conn, "SELECT \"table\" FROM pragma_foreign_key_check").is_empty(), "{name}");
     }
 }
 
@@ -97,22 +94,12 @@ fn their_keys_need_no_upgrade_and_the_embedded_set_stays_away() {
         let before = strings(&conn, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL");
         let tx = conn.transaction().expect("begin");
         for table in tables(&tx) {
-            assert!(
-                !autoincrement::upgrade(&tx, &table).expect(&table),
-                "{name}: {table}"
-            );
+            assert!(!autoincrement::upgrade(&tx, &table).expect(&table), "{name}: {table}");
         }
         tx.commit().expect("commit");
         assert!(runner::is_adopted(&conn).expect("asked"), "{name}");
-        assert_eq!(
-            runner::apply_all(&conn, 0).expect("nothing to do"),
-            Vec::<u32>::new()
-        );
-        assert_eq!(
-            strings(&conn, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"),
-            before,
-            "{name}"
-        );
+        assert_eq!(runner::apply_all(&conn, 0).expect("nothing to do"), Vec::<u32>::new());
+        assert_eq!(strings(&conn, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"), before, "{name}");
     }
 }
 
@@ -121,20 +108,11 @@ fn the_shipped_policy_knows_the_newest_file_and_warns_about_the_older() {
     let shipped = policy::shipped();
     let (_folder, newest) = copy_of("tablettracker_2026.db");
     let unknown = policy::warnings(&shipped, &newest).expect("warnings");
-    assert_eq!(
-        unknown,
-        ["the policy names table \"roles\", which this database does not have"]
-    );
+    assert_eq!(unknown, ["the policy names table \"roles\", which this database does not have"]);
     let (_folder, older) = copy_of("tablettracker_2025.db");
     let unknown = policy::warnings(&shipped, &older).expect("warnings");
-    assert!(
-        unknown.iter().any(|line| line.contains("\"machines\"")),
-        "{unknown:?}"
-    );
-    assert!(
-        !unknown.iter().any(|line| line.contains("\"po_lines\"")),
-        "{unknown:?}"
-    );
+    assert!(unknown.iter().any(|line| line.contains("\"machines\"")), "{unknown:?}");
+    assert!(!unknown.iter().any(|line| line.contains("\"po_lines\"")), "{unknown:?}");
 }
 
 #[test]
@@ -144,10 +122,7 @@ fn a_new_hubs_tables_hold_every_column_of_both_files() {
     for (name, _) in BOTH {
         let (_folder, old) = copy_of(name);
         for table in GUIDE {
-            let sql = format!(
-                "SELECT name || ' ' || type FROM pragma_table_xinfo({})",
-                quote::text(table)
-            );
+            let sql = format!("SELECT name || ' ' || type FROM pragma_table_xinfo({})", quote::text(table));
             let ours = strings(&new, &sql);
             for column in strings(&old, &sql) {
                 assert!(ours.contains(&column), "{name}: {table} has {column}");

@@ -29,7 +29,5 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits, but not for ever.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future)
-        .await
-        .expect("it should have happened long ago")
+    tokio::time::timeout(DEADLINE, future).await.expect("it should have happened long ago")
 }

@@ -3,6 +3,7 @@
 //! * `story`: a hub and two devices, and words to tell a story with
 //! * `columns`: counters, columns that both changed, deletes against changes
 //! * `constraints`: primary keys, UNIQUE, CHECK, REPLACE, changes of keys
+//! * `found`: faults that simulated worlds found
 //! * `references`: parents and children
 //! * `whole`: a large transaction is never seen in part; a rebase under a change that is not cut
 
@@ -10,6 +11,8 @@
 mod columns;
 #[path = "merge_cases/constraints.rs"]
 mod constraints;
+#[path = "merge_cases/found.rs"]
+mod found;
 #[path = "merge_cases/references.rs"]
 mod references;
 #[path = "merge_cases/story.rs"]

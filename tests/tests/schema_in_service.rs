@@ -134,7 +134,10 @@ fn with_additive_hold_rows_wait_visibly_and_the_device_keeps_its_own() {
     program.execute("INSERT INTO counts(who, case_count) VALUES ('held', 1)", []).expect("inserts");
     world.settle();
     let (hub, program) = (world.program(0), world.program(1));
-    assert_eq!(number(hub, "SELECT COUNT(*) FROM _sync_conflict WHERE kind = 'schema' AND state = 'open'"), 1);
+    assert_eq!(
+        number(hub, "SELECT COUNT(*) FROM _sync_conflict WHERE kind = 'schema' AND state = 'open'"),
+        1
+    );
     assert_eq!(number(program, "SELECT COUNT(*) FROM counts WHERE who = 'held'"), 1);
     assert_eq!(number(hub, "SELECT COUNT(*) FROM counts WHERE who = 'held'"), 0);
 }

@@ -41,24 +41,12 @@ const MENTIONS_BANNED: [(&str, &[&str]); 2] = [
     ),
     (
         "migrations",
-        &[
-            "async fn",
-            "tokio",
-            "getrandom",
-            "std::net",
-            "std::time",
-            "std::thread",
-            "std::process",
-        ],
+        &["async fn", "tokio", "getrandom", "std::net", "std::time", "std::thread", "std::process"],
     ),
 ];
 
-const LEFTOVERS: [&str; 4] = [
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-    concat!("dbg", "!"),
-];
+const LEFTOVERS: [&str; 4] =
+    [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("dbg", "!")];
 
 /// Paths of one particular machine: the project speaks of itself alone.
 const WORKPLACES: [&str; 2] = [concat!("/wo", "rk/"), concat!("/ro", "ot/")];
@@ -86,10 +74,7 @@ impl Source {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the tests stand in the repository")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests stand in the repository").to_owned()
 }
 
 /// Every text file, in a fixed order. What git does not keep and made-up data are left out.
@@ -104,22 +89,15 @@ fn sources() -> Vec<Source> {
 fn collect(folder: &Path, found: &mut Vec<Source>) {
     for entry in std::fs::read_dir(folder).expect("a readable folder") {
         let path = entry.expect("a readable entry").path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             let hidden = name.starts_with('.') && ![".ci", ".cargo", ".github"].contains(&name.as_str());
             if !hidden && !["target", "fixtures", "node_modules", "__pycache__"].contains(&name.as_str()) {
                 collect(&path, found);
             }
         } else if let (true, Ok(text)) = (name != "Cargo.lock", std::fs::read_to_string(&path)) {
-            let inside = path
-                .strip_prefix(root())
-                .expect("below the root")
-                .to_string_lossy()
-                .replace('\\', "/");
+            let inside =
+                path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
             found.push(Source { name: inside, text });
         }
     }
@@ -166,10 +144,7 @@ fn crates_know_only_what_stands_below_them() {
             .into_iter()
             .filter(|name| *name != own && !known.contains(name))
             .collect();
-        for source in sources
-            .iter()
-            .filter(|source| source.name.starts_with(&format!("{own}/")))
-        {
+        for source in sources.iter().filter(|source| source.name.starts_with(&format!("{own}/"))) {
             for (at, line) in source.code() {
                 for stranger in &strangers {
                     let named = line.trim_start().starts_with(&format!("tt-{stranger}"));
@@ -190,10 +165,7 @@ fn the_core_mentions_no_io_no_clock_and_no_database() {
     let mut findings = Vec::new();
     let sources = sources();
     for (own, banned) in MENTIONS_BANNED {
-        for source in sources
-            .iter()
-            .filter(|source| source.name.starts_with(&format!("{own}/src/")))
-        {
+        for source in sources.iter().filter(|source| source.name.starts_with(&format!("{own}/src/"))) {
             for (at, line) in source.code() {
                 for word in banned.iter().filter(|word| mentions(line, word)) {
                     findings.push(format!("{}:{at}: {own} may not mention {word}", source.name));
@@ -206,39 +178,25 @@ fn the_core_mentions_no_io_no_clock_and_no_database() {
 
 /// Also finds `std::time` in `use std::{fmt, time::Duration}`.
 fn mentions(line: &str, word: &str) -> bool {
-    let nested = word.strip_prefix("std::").is_some_and(|module| {
-        line.split_once("std::{")
-            .is_some_and(|(_, list)| holds_word(list, module))
-    });
+    let nested = word
+        .strip_prefix("std::")
+        .is_some_and(|module| line.split_once("std::{").is_some_and(|(_, list)| holds_word(list, module)));
     nested || holds_word(line, word)
 }
 
 #[test]
 fn every_crate_follows_the_lints_of_the_workspace() {
-    let missing = KNOWS
-        .map(|(name, _)| format!("{name}/Cargo.toml"))
-        .into_iter()
-        .filter(|name| {
-            let text = std::fs::read_to_string(root().join(name)).expect("a manifest");
-            !text.contains("[lints]\nworkspace = true")
-        });
-    settle(
-        &missing
-            .map(|name| format!("{name}: [lints] workspace = true is missing"))
-            .collect::<Vec<_>>(),
-    );
+    let missing = KNOWS.map(|(name, _)| format!("{name}/Cargo.toml")).into_iter().filter(|name| {
+        let text = std::fs::read_to_string(root().join(name)).expect("a manifest");
+        !text.contains("[lints]\nworkspace = true")
+    });
+    settle(&missing.map(|name| format!("{name}: [lints] workspace = true is missing")).collect::<Vec<_>>());
 }
 
 #[test]
 fn every_rust_file_opens_with_what_it_is() {
-    let silent = sources()
-        .into_iter()
-        .filter(|source| source.is_rust() && !source.text.starts_with("//! "));
-    settle(
-        &silent
-            .map(|source| format!("{}:1: it does not open with //!", source.name))
-            .collect::<Vec<_>>(),
-    );
+    let silent = sources().into_iter().filter(|source| source.is_rust() && !source.text.starts_with("//! "));
+    settle(&silent.map(|source| format!("{}:1: it does not open with //!", source.name)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -247,10 +205,7 @@ fn no_file_is_too_long() {
     for source in sources().iter().filter(|source| source.is_rust()) {
         let count = source.text.lines().count();
         if count > FILE_LINES_MAX {
-            findings.push(format!(
-                "{}: {count} lines, at most {FILE_LINES_MAX}",
-                source.name
-            ));
+            findings.push(format!("{}: {count} lines, at most {FILE_LINES_MAX}", source.name));
         }
     }
     settle(&findings);
@@ -261,11 +216,7 @@ fn no_function_is_too_long() {
     let mut findings = Vec::new();
     for source in sources().iter().filter(|source| source.is_rust()) {
         let lines: Vec<&str> = source.text.lines().collect();
-        for (at, name) in lines
-            .iter()
-            .enumerate()
-            .filter_map(|(at, line)| Some((at, function(line)?)))
-        {
+        for (at, name) in lines.iter().enumerate().filter_map(|(at, line)| Some((at, function(line)?))) {
             let count = function_lines(&lines[at..]);
             if count > FUNCTION_LINES_MAX {
                 let what = format!("{name} has {count} lines, at most {FUNCTION_LINES_MAX}");
@@ -311,10 +262,7 @@ fn no_file_or_folder_has_a_name_that_says_nothing() {
     for source in sources().iter().filter(|source| source.is_rust()) {
         for part in source.name.trim_end_matches(".rs").split('/') {
             if NAMES_BANNED.contains(&part) || part == "mod" {
-                findings.push(format!(
-                    "{}: name it after the one noun or verb that it holds",
-                    source.name
-                ));
+                findings.push(format!("{}: name it after the one noun or verb that it holds", source.name));
             }
         }
     }
@@ -326,10 +274,7 @@ fn nothing_is_left_over() {
     settle(&lines(
         |_| true,
         |line| {
-            LEFTOVERS
-                .iter()
-                .find(|word| holds_word(line, word))
-                .map(|word| format!("{word} is left over"))
+            LEFTOVERS.iter().find(|word| holds_word(line, word)).map(|word| format!("{word} is left over"))
         },
     ));
 }
@@ -351,20 +296,10 @@ fn no_file_names_a_workplace() {
 fn numbered_sql_has_no_gaps() {
     let mut numbers = BTreeSet::new();
     for entry in std::fs::read_dir(root().join("migrations/sql")).expect("migrations/sql") {
-        let name = entry
-            .expect("an entry")
-            .file_name()
-            .to_string_lossy()
-            .into_owned();
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
         let (number, rest) = name.split_once('_').expect("0001_name.sql");
-        assert!(
-            number.len() == 4 && rest.ends_with(".sql"),
-            "{name} is not 0001_name.sql"
-        );
-        assert!(
-            numbers.insert(number.parse::<usize>().expect("a number")),
-            "{name}: its number is taken"
-        );
+        assert!(number.len() == 4 && rest.ends_with(".sql"), "{name} is not 0001_name.sql");
+        assert!(numbers.insert(number.parse::<usize>().expect("a number")), "{name}: its number is taken");
     }
     assert_eq!(numbers, (1..=numbers.len()).collect::<BTreeSet<_>>());
 }
@@ -379,9 +314,6 @@ fn the_checks_find_what_they_look_for() {
     assert_eq!(function("// fn in a comment"), None);
     assert_eq!(function("let f: fn (u8) = g;"), None);
     assert_eq!(function_lines(&["fn a() {", "    if b {", "    }", "}", "x"]), 4);
-    assert_eq!(
-        function_lines(&["    fn a(", "        b: u8,", "    ) -> u8;", "    }"]),
-        3
-    );
+    assert_eq!(function_lines(&["    fn a(", "        b: u8,", "    ) -> u8;", "    }"]), 3);
     assert_eq!(function_lines(&["fn a() {}", "}"]), 1);
 }

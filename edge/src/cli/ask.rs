@@ -9,7 +9,9 @@ use std::time::Duration;
 
 /// The daemon's answer; None when no daemon listens in this folder.
 pub(super) fn daemon(place: &Place, request: &Request, patience: Duration) -> anyhow::Result<Option<Reply>> {
-    let Ok(mut stream) = UnixStream::connect(place.control()) else { return Ok(None) };
+    let Ok(mut stream) = UnixStream::connect(place.control()) else {
+        return Ok(None);
+    };
     stream.set_read_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');

@@ -9,7 +9,9 @@ use crate::store::StoreError;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params_from_iter};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params_from_iter,
+};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
@@ -94,7 +96,9 @@ fn find_po(tx: &Transaction<'_>, number: &str) -> anyhow::Result<i64> {
     let found = tx
         .query_row("SELECT id FROM purchase_orders WHERE po_number = ?1", [number], |row| row.get(0))
         .optional()?;
-    found.with_context(|| format!("there is no purchase order {number} on this device; check the number, or sync first"))
+    found.with_context(|| {
+        format!("there is no purchase order {number} on this device; check the number, or sync first")
+    })
 }
 
 fn insert(tx: &Transaction<'_>, args: &CountArgs, po: Option<i64>) -> anyhow::Result<i64> {
@@ -119,7 +123,8 @@ fn insert(tx: &Transaction<'_>, args: &CountArgs, po: Option<i64>) -> anyhow::Re
     let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
     let marks = vec!["?"; names.len()].join(", ");
     let sql = format!("INSERT INTO warehouse_submissions({}) VALUES ({marks})", names.join(", "));
-    let mut statement = tx.prepare(&sql).context("this file has no table for counts as TabletTracker makes them")?;
+    let mut statement =
+        tx.prepare(&sql).context("this file has no table for counts as TabletTracker makes them")?;
     statement.execute(params_from_iter(row.into_iter().map(|(_, value)| value)))?;
     Ok(tx.last_insert_rowid())
 }

@@ -124,7 +124,12 @@ fn report(identity: &Identity, db: &Path, joined: &Joined, json: bool) {
         println!("{value}");
         return;
     }
-    println!("Joined as {name}, device {device}: {} rows at version {} in {}.", joined.rows, joined.version, db.display());
+    println!(
+        "Joined as {name}, device {device}: {} rows at version {} in {}.",
+        joined.rows,
+        joined.version,
+        db.display()
+    );
     if joined.offered > 0 {
         println!("{} rows of the existing file differ from the hub's and will be handed in.", joined.offered);
     }

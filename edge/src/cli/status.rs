@@ -55,7 +55,10 @@ fn print_screen(db: &std::path::Path, identity: &Identity, daemon: bool, status:
         (rows, None) => format!("{rows} rows; saved on this device"),
     };
     println!("  unsent    {unsent}");
-    println!("  unread    {}", status.unread.map_or("not known without a link".to_owned(), |count| count.to_string()));
+    println!(
+        "  unread    {}",
+        status.unread.map_or("not known without a link".to_owned(), |count| count.to_string())
+    );
     println!("  version   {} of epoch {}", status.version, status.epoch);
     println!("  id space  {:.4} % used", status.id_space_used * 100.0);
     for table in &status.keyless {

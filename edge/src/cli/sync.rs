@@ -51,7 +51,9 @@ pub(super) fn sync(place: &Place, args: SyncArgs, json: bool) -> Outcome {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Reply::Failed(reason) => Err(anyhow!("{reason}. Nothing is lost: what is not sent stays in the file")),
+        Reply::Failed(reason) => {
+            Err(anyhow!("{reason}. Nothing is lost: what is not sent stays in the file"))
+        }
         Reply::Status(_) => Err(anyhow!("the daemon answers in another version: restart it")),
     }
 }
@@ -71,7 +73,8 @@ fn who(place: &Place, wait: Duration) -> anyhow::Result<Who> {
     let timeout_ms = u64::try_from(wait.as_millis())?;
     let mut left = wait;
     loop {
-        if let Some(reply) = ask::daemon(place, &Request::Sync { timeout_ms }, wait + Duration::from_secs(5))? {
+        if let Some(reply) = ask::daemon(place, &Request::Sync { timeout_ms }, wait + Duration::from_secs(5))?
+        {
             return Ok(Who::Daemon(reply));
         }
         match lock(&db) {

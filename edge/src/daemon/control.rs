@@ -2,8 +2,8 @@
 //!
 //! One JSON line in, one JSON line out. Only the owner of the folder can reach it.
 
-use super::worker::{Event, Numbers, State};
 use super::DaemonError;
+use super::worker::{Event, Numbers, State};
 use crate::place::Place;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::PermissionsExt as _;

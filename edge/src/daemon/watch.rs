@@ -15,8 +15,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Pauses between the looks after a change: a sync of a slow card may take that long.
-const AFTER_CHANGE: [Duration; 4] =
-    [Duration::from_millis(2), Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(250)];
+const AFTER_CHANGE: [Duration; 4] = [
+    Duration::from_millis(2),
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+];
 /// The safety net for file systems that tell nobody (network shares): six looks a minute.
 const POLL: Duration = Duration::from_secs(10);
 
@@ -33,7 +37,8 @@ pub fn start(
     let name: OsString = db.file_name().unwrap_or_default().to_owned();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let ours = event.map_or(true, |event| {
-            !event.kind.is_access() && (event.need_rescan() || event.paths.iter().any(|path| belongs(path, &name)))
+            !event.kind.is_access()
+                && (event.need_rescan() || event.paths.iter().any(|path| belongs(path, &name)))
         });
         if ours {
             // A full queue wakes the thread anyway, and each event makes it look.
@@ -49,7 +54,9 @@ pub fn start(
 
 /// The database, its `-wal` or its `-journal`; not `-shm`, which changes with every read.
 fn belongs(path: &Path, name: &OsString) -> bool {
-    let Some(file) = path.file_name() else { return false };
+    let Some(file) = path.file_name() else {
+        return false;
+    };
     let (file, name) = (file.as_encoded_bytes(), name.as_encoded_bytes());
     file.strip_prefix(name).is_some_and(|rest| matches!(rest, b"" | b"-wal" | b"-journal"))
 }

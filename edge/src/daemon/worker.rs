@@ -19,9 +19,9 @@ use tt_protocol::number::Millis;
 /// a program's own SQLite, perhaps an old one, would do it.
 const WAL_BYTES_MAX: u64 = 200 * 4096;
 
-/// Looks at the file right after it changed, and the pause before each: together half a millisecond, which
-/// is longer than a sync of a good disk.
-const LOOKS: u32 = 10;
+/// Looks at the file right after it changed, and the pause before each: together two milliseconds, which is
+/// longer than a sync of a good disk.
+const LOOKS: u32 = 40;
 /// See [`LOOKS`].
 const LOOK: Duration = Duration::from_micros(50);
 
@@ -161,15 +161,16 @@ fn open_store(db: &Path) -> Result<EdgeStore, StoreError> {
         return Err(StoreError::Missing(db.to_owned()));
     }
     let conn = tt_migrations::connection::open(db)?;
-    let known: bool = conn.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sync_text')",
-        [],
-        |row| row.get(0),
-    )?;
+    let known: bool =
+        conn.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sync_text')", [], |row| {
+            row.get(0)
+        })?;
     let text = if known { state::get_text(&conn, state::POLICY)? } else { None };
     drop(conn);
     let policy = match text {
-        Some(text) => policy::parse("the hub's policy", &text).map_err(|error| StoreError::Policy(error.to_string()))?,
+        Some(text) => {
+            policy::parse("the hub's policy", &text).map_err(|error| StoreError::Policy(error.to_string()))?
+        }
         None => policy::shipped(),
     };
     EdgeStore::open(db, policy)
@@ -310,7 +311,9 @@ impl Thread {
 
     /// Tells the hub how this device is doing, when that has changed.
     fn report(&mut self) {
-        let Ok(clock_offset_ms) = self.engine.store().clock_offset() else { return };
+        let Ok(clock_offset_ms) = self.engine.store().clock_offset() else {
+            return;
+        };
         let schema = self.engine.store().schema_name();
         let report = Report { clock_offset_ms, schema, ..Report::default() };
         if self.reported.as_ref() == Some(&report) {

@@ -11,18 +11,12 @@ use std::path::Path;
 
 pub(super) fn make_folder(folder: &Path) -> Result<(), IdentityError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| IdentityError::Write {
-        path: folder.to_owned(),
-        source,
-    })
+    made.map_err(|source| IdentityError::Write { path: folder.to_owned(), source })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is a durable write")]
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    let failed = |source| IdentityError::Write {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| IdentityError::Write { path: path.to_owned(), source };
     let temporary = path.with_extension("new");
     write_and_sync(&temporary, bytes).map_err(failed)?;
     fs::rename(&temporary, path).map_err(failed)?;
@@ -30,12 +24,7 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), IdentityErr
 }
 
 fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     // A file left by an earlier attempt keeps its old mode when it is opened again.
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(bytes)?;
@@ -47,10 +36,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Puts the finished new identity in the place of the old one, which is removed.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "every file inside is synced, and the folder is synced after"
-)]
+#[expect(clippy::disallowed_methods, reason = "every file inside is synced, and the folder is synced after")]
 pub(super) fn swap(dir: &Path) -> Result<(), IdentityError> {
     let (current, joining, old) = (dir.join(FOLDER), dir.join(JOINING), dir.join(OLD));
     let swap = || {
@@ -62,19 +48,12 @@ pub(super) fn swap(dir: &Path) -> Result<(), IdentityError> {
         sync_folder(dir)?;
         remove_folder(&old)
     };
-    swap().map_err(|source| IdentityError::Write {
-        path: current.clone(),
-        source,
-    })
+    swap().map_err(|source| IdentityError::Write { path: current.clone(), source })
 }
 
 /// A crash may have come between the two renames of [`swap`], or just before the first.
 pub(super) fn finish_swap(dir: &Path) -> Result<(), IdentityError> {
-    if dir.join(JOINING).join(LINK).exists() {
-        swap(dir)
-    } else {
-        Ok(())
-    }
+    if dir.join(JOINING).join(LINK).exists() { swap(dir) } else { Ok(()) }
 }
 
 fn remove_folder(folder: &Path) -> io::Result<()> {
@@ -87,16 +66,11 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
 /// Reads a file that nobody else may read.
 pub(super) fn read_private(path: &Path) -> Result<String, IdentityError> {
     let text = read(path)?;
-    let metadata = fs::metadata(path).map_err(|source| IdentityError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let metadata =
+        fs::metadata(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(IdentityError::Permissions {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(IdentityError::Permissions { path: path.to_owned(), mode });
     }
     Ok(text)
 }
@@ -104,9 +78,6 @@ pub(super) fn read_private(path: &Path) -> Result<String, IdentityError> {
 pub(super) fn read(path: &Path) -> Result<String, IdentityError> {
     fs::read_to_string(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => IdentityError::Missing(path.to_owned()),
-        _ => IdentityError::Read {
-            path: path.to_owned(),
-            source,
-        },
+        _ => IdentityError::Read { path: path.to_owned(), source },
     })
 }

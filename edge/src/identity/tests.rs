@@ -32,32 +32,18 @@ fn an_adopted_identity_is_loaded_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let key = DeviceKey::for_joining(dir.path()).unwrap().public_key();
     assert_eq!(key.bytes.len(), 32);
-    assert_eq!(
-        DeviceKey::for_joining(dir.path()).unwrap().public_key(),
-        key,
-        "kept until the join is done"
-    );
+    assert_eq!(DeviceKey::for_joining(dir.path()).unwrap().public_key(), key, "kept until the join is done");
     joined(dir.path(), "station-1", 7);
     let identity = Identity::load(dir.path()).unwrap();
-    assert_eq!(
-        (identity.name.as_str(), identity.device),
-        ("station-1", EdgeId(7))
-    );
+    assert_eq!((identity.name.as_str(), identity.device), ("station-1", EdgeId(7)));
     assert_eq!(
         (identity.certificate.as_ref(), identity.ca.as_ref()),
         ([7; 100].as_slice(), [9; 70].as_slice())
     );
     assert_eq!(identity.key.public_key(), key);
-    let mode = fs::metadata(dir.path().join("identity/device.key"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = fs::metadata(dir.path().join("identity/device.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_ne!(
-        DeviceKey::for_joining(dir.path()).unwrap().public_key(),
-        key,
-        "the next join has a new key"
-    );
+    assert_ne!(DeviceKey::for_joining(dir.path()).unwrap().public_key(), key, "the next join has a new key");
 }
 
 #[test]
@@ -67,10 +53,7 @@ fn joining_again_replaces_all_of_it() {
     let second = joined(dir.path(), "b", 2);
     assert_ne!(first.key.public_key(), second.key.public_key());
     assert_eq!(Identity::load(dir.path()).unwrap().name, "b");
-    let left: Vec<_> = fs::read_dir(dir.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["identity"]);
 }
 
@@ -79,10 +62,8 @@ fn a_crash_between_the_renames_is_mended() {
     let dir = tempfile::tempdir().unwrap();
     joined(dir.path(), "a", 1);
     fs::create_dir(dir.path().join("identity.old")).unwrap();
-    let status = std::process::Command::new("mv")
-        .current_dir(&dir)
-        .args(["identity", "identity.joining"])
-        .status();
+    let status =
+        std::process::Command::new("mv").current_dir(&dir).args(["identity", "identity.joining"]).status();
     assert!(status.unwrap().success());
     assert_eq!(Identity::load(dir.path()).unwrap().name, "a");
     assert!(!dir.path().join("identity.old").exists());
@@ -95,10 +76,7 @@ fn an_address_is_added_once_and_kept() {
     assert!(identity.add_address(dir.path(), "10.0.0.7:4747").unwrap());
     assert!(!identity.add_address(dir.path(), "10.0.0.7:4747").unwrap());
     assert!(identity.add_address(dir.path(), "nonsense").is_err());
-    assert_eq!(
-        Identity::load(dir.path()).unwrap().addresses,
-        ["10.0.0.7:4747", "hub:4747"]
-    );
+    assert_eq!(Identity::load(dir.path()).unwrap().addresses, ["10.0.0.7:4747", "hub:4747"]);
 }
 
 #[test]
@@ -107,12 +85,7 @@ fn what_is_wrong_with_a_file_is_said() {
     joined(dir.path(), "a", 1);
     let file = |name: &str| dir.path().join("identity").join(name);
     fs::set_permissions(file("device.key"), fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(
-        Identity::load(dir.path())
-            .unwrap_err()
-            .to_string()
-            .contains("chmod 600")
-    );
+    assert!(Identity::load(dir.path()).unwrap_err().to_string().contains("chmod 600"));
     fs::set_permissions(file("device.key"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(file("ca.crt"), "nothing").unwrap();
     assert!(
@@ -123,8 +96,5 @@ fn what_is_wrong_with_a_file_is_said() {
         matches!(Identity::load(dir.path()), Err(IdentityError::Missing(path)) if path == file("ca.crt"))
     );
     fs::write(file("link.json"), "{}").unwrap();
-    assert!(matches!(
-        Identity::load(dir.path()),
-        Err(IdentityError::Damaged { .. })
-    ));
+    assert!(matches!(Identity::load(dir.path()), Err(IdentityError::Damaged { .. })));
 }

@@ -55,9 +55,11 @@ impl Meeting<'_> {
         self.local.execute_batch(store::TABLES).map_err(|source| sqlite(self.db, source))?;
         let replica = install(self.local, self.policy, device).map_err(store::StoreError::from)?.replica;
         for table in hub_schema.tables.values() {
-            follow::declared(self.local, &follow::definition(table)).map_err(|source| sqlite(self.db, source))?;
+            follow::declared(self.local, &follow::definition(table))
+                .map_err(|source| sqlite(self.db, source))?;
         }
-        let version = self.settle_state(device, &pieces, offered).map_err(|source| sqlite(self.db, source))?;
+        let version =
+            self.settle_state(device, &pieces, offered).map_err(|source| sqlite(self.db, source))?;
         let rows = rows(self.local, &replica).map_err(|source| sqlite(self.db, source))?;
         Ok(Joined { version, rows, offered, keyless: replica.keyless })
     }
@@ -77,8 +79,11 @@ impl Meeting<'_> {
     fn create(&self, table: &Table) -> rusqlite::Result<()> {
         let sql = "SELECT sql FROM sqlite_schema WHERE tbl_name = ?1 AND type IN ('table', 'index')
                    AND sql IS NOT NULL ORDER BY type DESC";
-        let texts: Vec<String> =
-            self.hub.prepare(sql)?.query_map([&table.name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let texts: Vec<String> = self
+            .hub
+            .prepare(sql)?
+            .query_map([&table.name], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
         texts.iter().try_for_each(|text| self.local.execute_batch(text))
     }
 
@@ -103,11 +108,16 @@ impl Meeting<'_> {
     fn shared(&self, hub: &Schema, local: &Schema) -> Result<Vec<(Tracked, Tracked)>, JoinError> {
         let mut shared = Vec::new();
         for table in local.tables.values().filter(|table| self.policy.table(&table.name).replicate) {
-            let Some(theirs) = hub.table(&table.name) else { continue };
+            let Some(theirs) = hub.table(&table.name) else {
+                continue;
+            };
             if table.key.is_empty() {
                 continue;
             }
-            let same = table.key_names().map(str::to_ascii_lowercase).eq(theirs.key_names().map(str::to_ascii_lowercase));
+            let same = table
+                .key_names()
+                .map(str::to_ascii_lowercase)
+                .eq(theirs.key_names().map(str::to_ascii_lowercase));
             if !same {
                 let problem = "it has another primary key".to_owned();
                 return Err(JoinError::Shape { table: table.name.clone(), problem });
@@ -120,7 +130,9 @@ impl Meeting<'_> {
     fn meet(&self, shared: &[(Tracked, Tracked)], before: &Schema) -> rusqlite::Result<(Vec<Vec<u8>>, u64)> {
         let mut builder = PieceBuilder::default();
         for (own, theirs) in shared {
-            let known = |name: &String| before.table(&own.table.name).is_some_and(|table| table.column(name).is_some());
+            let known = |name: &String| {
+                before.table(&own.table.name).is_some_and(|table| table.column(name).is_some())
+            };
             let known: Vec<bool> = own.names.iter().map(known).collect();
             self.offer(own, theirs, &known, &mut builder)?;
         }
@@ -192,7 +204,10 @@ impl Meeting<'_> {
     fn make_room(&self, own: &Tracked, theirs: &Tracked, hub: &[Value]) -> rusqlite::Result<bool> {
         let mut removed = 0;
         for columns in own.table.uniques.iter().filter_map(|unique| unique.columns.as_ref()) {
-            let at: Vec<_> = columns.iter().map(|(name, how)| format!("{} = ? COLLATE {}", ident(name), ident(how))).collect();
+            let at: Vec<_> = columns
+                .iter()
+                .map(|(name, how)| format!("{} = ? COLLATE {}", ident(name), ident(how)))
+                .collect();
             let values: Option<Vec<&Value>> =
                 columns.iter().map(|(name, _)| theirs.place(name).and_then(|place| hub.get(place))).collect();
             let Some(values) = values else { continue };
@@ -266,8 +281,9 @@ fn equal(own: &Tracked, mine: &[Value], theirs: &Tracked, hub: &[Value]) -> bool
 
 /// Equal in the columns that the file knows.
 fn equal_where(known: &[bool], own: &Tracked, mine: &[Value], theirs: &Tracked, hub: &[Value]) -> bool {
-    of_known(own.names.iter().zip(mine), known)
-        .all(|(name, value)| theirs.place(name).and_then(|place| hub.get(place)).is_some_and(|other| other == value))
+    of_known(own.names.iter().zip(mine), known).all(|(name, value)| {
+        theirs.place(name).and_then(|place| hub.get(place)).is_some_and(|other| other == value)
+    })
 }
 
 fn of_known<T>(items: impl Iterator<Item = T>, known: &[bool]) -> impl Iterator<Item = T> {

@@ -49,10 +49,7 @@ pub(super) fn syncing(identity: &Identity) -> Result<ClientConfig, LinkError> {
 
 /// For a device that joins.
 pub(super) fn joining(pin: Arc<Pin>) -> Result<ClientConfig, LinkError> {
-    let tls = tls()?
-        .dangerous()
-        .with_custom_certificate_verifier(pin)
-        .with_no_client_auth();
+    let tls = tls()?.dangerous().with_custom_certificate_verifier(pin).with_no_client_auth();
     quic(tls, ALPN_JOIN)
 }
 
@@ -97,11 +94,7 @@ pub(super) struct Pin {
 impl Pin {
     pub(super) fn new(ca_sha256: [u8; 32]) -> Arc<Self> {
         let provider = Arc::new(ring::default_provider());
-        Arc::new(Self {
-            ca_sha256,
-            provider,
-            wrong: AtomicBool::new(false),
-        })
+        Arc::new(Self { ca_sha256, provider, wrong: AtomicBool::new(false) })
     }
 
     /// True once somebody answered who is not the hub of the token.
@@ -111,9 +104,7 @@ impl Pin {
 
     /// The authority in a chain, if it is there.
     pub(super) fn find<'a>(&self, chain: &'a [CertificateDer<'a>]) -> Option<&'a CertificateDer<'a>> {
-        chain
-            .iter()
-            .find(|certificate| Sha256::digest(certificate)[..] == self.ca_sha256)
+        chain.iter().find(|certificate| Sha256::digest(certificate)[..] == self.ca_sha256)
     }
 
     fn verify(
@@ -157,12 +148,7 @@ impl ServerCertVerifier for Pin {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -171,17 +157,10 @@ impl ServerCertVerifier for Pin {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -54,27 +54,17 @@ pub async fn connect(
 ) -> Result<Link, LinkError> {
     let config = config::syncing(identity)?;
     let reached = timeout(deadline, reach(addresses, &config)).await;
-    let Reached {
-        connection,
-        endpoint,
-        address,
-    } = reached.map_err(|_| LinkError::Silent(deadline.as_secs()))??;
+    let Reached { connection, endpoint, address } =
+        reached.map_err(|_| LinkError::Silent(deadline.as_secs()))??;
     let (send, receive) = connection.open_bi().await?;
     let (sender, receiver) = (FrameSender::new(send), FrameReceiver::new(receive));
-    Ok(Link {
-        connection,
-        endpoint,
-        sender,
-        receiver,
-        address,
-    })
+    Ok(Link { connection, endpoint, sender, receiver, address })
 }
 
 impl Link {
     /// Closes the link and waits a moment for the hub to hear it.
     pub async fn close(self, reason: &str) {
-        self.connection
-            .close(VarInt::from_u32(CLOSE_DONE), close_reason(reason));
+        self.connection.close(VarInt::from_u32(CLOSE_DONE), close_reason(reason));
         // If the goodbye is lost, the hub finds out by its idle timeout.
         let _ = timeout(GOODBYE_DEADLINE, self.endpoint.wait_idle()).await;
     }
@@ -96,9 +86,7 @@ pub(super) async fn reach(addresses: &[String], config: &ClientConfig) -> Result
         let (address, config) = (address.clone(), config.clone());
         attempts.spawn(async move {
             sleep(head_start).await;
-            try_address(&address, &config)
-                .await
-                .map_err(|error| (address, error))
+            try_address(&address, &config).await.map_err(|error| (address, error))
         });
         head_start += HEAD_START;
     }
@@ -117,10 +105,7 @@ fn sum_up(mut failures: Vec<(String, LinkError)>) -> LinkError {
     if let Some(place) = failures.iter().position(|(_, error)| !error.is_passing()) {
         return failures.swap_remove(place).1;
     }
-    let each: Vec<_> = failures
-        .iter()
-        .map(|(address, error)| describe(address, error))
-        .collect();
+    let each: Vec<_> = failures.iter().map(|(address, error)| describe(address, error)).collect();
     LinkError::Unreachable(each.join("; "))
 }
 
@@ -141,11 +126,7 @@ async fn try_address(address: &str, config: &ClientConfig) -> Result<Reached, Li
     for place in places {
         match try_place(place, config).await {
             Ok((connection, endpoint)) => {
-                return Ok(Reached {
-                    connection,
-                    endpoint,
-                    address: address.to_owned(),
-                });
+                return Ok(Reached { connection, endpoint, address: address.to_owned() });
             }
             Err(error) => last = error,
         }

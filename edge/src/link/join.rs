@@ -36,30 +36,22 @@ pub async fn join(token: &Token, key: &DeviceKey, deadline: Duration) -> Result<
     let pin = config::Pin::new(token.ca_sha256);
     let config = config::joining(pin.clone())?;
     let conversation = async {
-        let reached = reach(&token.addresses, &config)
-            .await
-            .map_err(|error| match error {
-                LinkError::Untrusted(_) if pin.met_another_hub() => {
-                    LinkError::WrongHub(token.addresses.join(", "))
-                }
-                other => other,
-            })?;
+        let reached = reach(&token.addresses, &config).await.map_err(|error| match error {
+            LinkError::Untrusted(_) if pin.met_another_hub() => {
+                LinkError::WrongHub(token.addresses.join(", "))
+            }
+            other => other,
+        })?;
         let ca = authority(&reached.connection, &pin)
             .ok_or_else(|| LinkError::WrongHub(reached.address.clone()))?;
         let reply = ask(&reached.connection, token, key).await?;
         say_goodbye(&reached).await;
         match reply {
-            EnrolReply::Enrolled(enrolled) => Ok(Joined {
-                enrolled,
-                ca,
-                address: reached.address,
-            }),
+            EnrolReply::Enrolled(enrolled) => Ok(Joined { enrolled, ca, address: reached.address }),
             EnrolReply::Refused { reason } => Err(LinkError::Refused(reason)),
         }
     };
-    timeout(deadline, conversation)
-        .await
-        .map_err(|_| LinkError::Silent(deadline.as_secs()))?
+    timeout(deadline, conversation).await.map_err(|_| LinkError::Silent(deadline.as_secs()))?
 }
 
 async fn ask(connection: &Connection, token: &Token, key: &DeviceKey) -> Result<EnrolReply, LinkError> {
@@ -72,25 +64,17 @@ async fn ask(connection: &Connection, token: &Token, key: &DeviceKey) -> Result<
     });
     sender.send(&request.to_frame()).await?;
     sender.finish();
-    let frame = FrameReceiver::new(receive)
-        .recv()
-        .await?
-        .ok_or(LinkError::NoAnswer)?;
+    let frame = FrameReceiver::new(receive).recv().await?.ok_or(LinkError::NoAnswer)?;
     Ok(EnrolReply::from_frame(&frame)?)
 }
 
 fn authority(connection: &Connection, pin: &config::Pin) -> Option<CertificateDer<'static>> {
-    let chain = connection
-        .peer_identity()?
-        .downcast::<Vec<CertificateDer<'static>>>()
-        .ok()?;
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     pin.find(&chain).map(|ca| ca.clone().into_owned())
 }
 
 async fn say_goodbye(reached: &Reached) {
-    reached
-        .connection
-        .close(VarInt::from_u32(CLOSE_DONE), close_reason("enrolment done"));
+    reached.connection.close(VarInt::from_u32(CLOSE_DONE), close_reason("enrolment done"));
     // The hub waits for it, but not for ever.
     let _ = timeout(GOODBYE_DEADLINE, reached.endpoint.wait_idle()).await;
 }

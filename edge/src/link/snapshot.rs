@@ -83,17 +83,11 @@ async fn copy(
     progress: &mut impl FnMut(Progress),
 ) -> Result<(), LinkError> {
     loop {
-        progress(Progress {
-            received: part.bytes(),
-            total: header.bytes,
-        });
+        progress(Progress { received: part.bytes(), total: header.bytes });
         let (chunk, ended) = read_chunk(&mut stream).await;
         part.append(chunk).await?;
         if ended? || part.bytes() > header.bytes {
-            progress(Progress {
-                received: part.bytes(),
-                total: header.bytes,
-            });
+            progress(Progress { received: part.bytes(), total: header.bytes });
             return Ok(());
         }
     }

@@ -54,10 +54,7 @@ impl FrameReceiver {
     /// Frames over this stream.
     #[must_use]
     pub fn new(stream: RecvStream) -> Self {
-        Self {
-            stream,
-            buffer: FrameBuffer::default(),
-        }
+        Self { stream, buffer: FrameBuffer::default() }
     }
 
     /// The bare stream, for what follows the last frame.

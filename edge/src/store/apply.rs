@@ -97,9 +97,7 @@ impl<'a> Apply<'a> {
             return Ok(());
         }
         let place = ids::place(self.conn, tracked)?;
-        let fresh = |row| {
-            matches!(change.key(row).next(), Some(ValueRef::Integer(id)) if (place.lo..=place.hi).contains(&id))
-        };
+        let fresh = |row| matches!(change.key(row).next(), Some(ValueRef::Integer(id)) if (place.lo..=place.hi).contains(&id));
         if (0..change.rows.rows()).any(fresh) {
             ids::leave(self.conn, tracked, self.device)?;
             self.noted.insert(tracked.table.name.to_ascii_lowercase());
@@ -117,16 +115,13 @@ impl<'a> Apply<'a> {
             if noted && !self.rebased(tracked, change, index)? {
                 continue;
             }
-            let outcome = self
-                .conn
-                .prepare_cached(&sql)?
-                .execute(params_from_iter(bound(change.values(index))));
+            let outcome =
+                self.conn.prepare_cached(&sql)?.execute(params_from_iter(bound(change.values(index))));
             match outcome {
                 Ok(_) => {}
                 Err(error) if refusal(&error).is_some() => {
                     let row = change.values(index).map(ValueRef::to_owned).collect();
-                    self.waiting
-                        .push((Arc::clone(tracked), change.columns.clone(), row));
+                    self.waiting.push((Arc::clone(tracked), change.columns.clone(), row));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -148,7 +143,12 @@ impl<'a> Apply<'a> {
         let rule = self.policy.table(&tracked.table.name);
         let hub = self.whole_row(tracked, change, index, &note.row);
         match rebase::put(self.conn, tracked, rule, note, &hub) {
-            Ok(put) => Ok(put == rebase::Put::Write),
+            Ok(rebase::Put::Write) => Ok(true),
+            Ok(rebase::Put::Done) => Ok(false),
+            Ok(rebase::Put::CutFirst) => {
+                self.clash = true;
+                Ok(false)
+            }
             Err(error) if refusal(&error).is_some() => {
                 self.clash = true;
                 Ok(false)
@@ -222,7 +222,9 @@ impl<'a> Apply<'a> {
     fn breaks_references(&self, feed: &Feed) -> Result<bool, StoreError> {
         for tracked in self.replica.tables.values() {
             for (place, foreign) in tracked.table.foreign_keys.iter().enumerate() {
-                if self.fed.contains(&foreign.parent.to_ascii_lowercase()) && self.uncut_child_is_alone(tracked, place)? {
+                if self.fed.contains(&foreign.parent.to_ascii_lowercase())
+                    && self.uncut_child_is_alone(tracked, place)?
+                {
                     return Ok(true);
                 }
             }
@@ -241,21 +243,15 @@ impl<'a> Apply<'a> {
             let key = ident(&child.table.key[0].0);
             let sql =
                 format!("SELECT EXISTS (SELECT 1 FROM {name} c WHERE c.{key} BETWEEN ?1 AND ?2 AND {alone})");
-            if self
-                .conn
-                .prepare_cached(&sql)?
-                .query_row((place.lo, place.hi), |row| row.get(0))?
-            {
+            if self.conn.prepare_cached(&sql)?.query_row((place.lo, place.hi), |row| row.get(0))? {
                 return Ok(true);
             }
         }
         if !self.noted.contains(&child.table.name.to_ascii_lowercase()) {
             return Ok(false);
         }
-        let same = child
-            .table
-            .key_names()
-            .map(|key| format!("b.{} = c.{}", base::key_column(key), ident(key)));
+        let same =
+            child.table.key_names().map(|key| format!("b.{} = c.{}", base::key_column(key), ident(key)));
         let sql = format!(
             "SELECT EXISTS (SELECT 1 FROM {} b JOIN {name} c ON {} WHERE {alone})",
             ident(&base::name(&child.table.name)),
@@ -267,15 +263,14 @@ impl<'a> Apply<'a> {
     /// A fed row whose parent the program has deleted and not handed in yet.
     fn fed_child_is_alone(&self, feed: &Feed) -> Result<bool, StoreError> {
         for piece in &feed.pieces {
-            for change in decode_piece(piece)?
-                .iter()
-                .filter(|change| change.kind == Kind::Put)
-            {
+            for change in decode_piece(piece)?.iter().filter(|change| change.kind == Kind::Put) {
                 let Some(tracked) = self.replica.get(&change.table) else {
                     continue;
                 };
                 for (place, foreign) in tracked.table.foreign_keys.iter().enumerate() {
-                    if self.noted.contains(&foreign.parent.to_ascii_lowercase()) && self.any_alone(tracked, place, change)? {
+                    if self.noted.contains(&foreign.parent.to_ascii_lowercase())
+                        && self.any_alone(tracked, place, change)?
+                    {
                         return Ok(true);
                     }
                 }
@@ -285,11 +280,7 @@ impl<'a> Apply<'a> {
     }
 
     fn any_alone(&self, child: &Tracked, place: usize, change: &TableChange) -> Result<bool, StoreError> {
-        let at: Vec<_> = child
-            .table
-            .key_names()
-            .map(|key| format!("c.{} = ?", ident(key)))
-            .collect();
+        let at: Vec<_> = child.table.key_names().map(|key| format!("c.{} = ?", ident(key))).collect();
         let sql = format!(
             "SELECT EXISTS (SELECT 1 FROM {} c WHERE {} AND {})",
             ident(&child.table.name),
@@ -309,10 +300,7 @@ impl<'a> Apply<'a> {
 /// "Row `c` points at a parent, and that parent is not there."
 fn alone_sql(child: &Tracked, place: usize) -> String {
     let foreign = &child.table.foreign_keys[place];
-    let given = foreign
-        .columns
-        .iter()
-        .map(|name| format!("c.{} IS NOT NULL", ident(name)));
+    let given = foreign.columns.iter().map(|name| format!("c.{} IS NOT NULL", ident(name)));
     let same = foreign
         .columns
         .iter()

@@ -6,8 +6,8 @@
 
 use super::StoreError;
 use rusqlite::{Connection, Result};
-use tt_migrations::capture::ids;
 use tt_migrations::capture::collect::{Collected, Sink, clear, collect};
+use tt_migrations::capture::ids;
 use tt_migrations::follow;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::state;
@@ -41,11 +41,7 @@ pub(super) fn cut(
     now: i64,
 ) -> Result<Option<Cut>, StoreError> {
     let offset = state::get(conn, state::CLOCK_OFFSET_MS)?.unwrap_or(0);
-    let mut sink = PieceSink {
-        policy,
-        builder: PieceBuilder::default(),
-        offset,
-    };
+    let mut sink = PieceSink { policy, builder: PieceBuilder::default(), offset };
     let mut done: Vec<(&Tracked, Collected)> = Vec::new();
     for tracked in replica.tables.values() {
         let collected = collect(conn, tracked, now, &mut sink)?;
@@ -74,13 +70,7 @@ pub(crate) fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, n
     conn.prepare_cached(
         "INSERT INTO _sync_outbox(seq, hash, pieces, rows, cut_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute((
-        seq.0 as i64,
-        pieces::hash(pieces),
-        pieces.len() as i64,
-        rows as i64,
-        now,
-    ))?;
+    .execute((seq.0 as i64, pieces::hash(pieces), pieces.len() as i64, rows as i64, now))?;
     let mut insert = conn.prepare_cached("INSERT INTO _sync_piece(seq, place, bytes) VALUES (?1, ?2, ?3)")?;
     for (place, bytes) in (0i64..).zip(pieces) {
         insert.execute((seq.0 as i64, place, bytes))?;
@@ -118,17 +108,13 @@ impl Sink for PieceSink<'_> {
     ) -> Result<()> {
         let changed = with_groups(self.policy, tracked, changed);
         let places: Vec<usize> = (0..tracked.keys()).chain(changed.iter().copied()).collect();
-        let names: Vec<&str> = places
-            .iter()
-            .map(|place| tracked.names[*place].as_str())
-            .collect();
+        let names: Vec<&str> = places.iter().map(|place| tracked.names[*place].as_str()).collect();
         let time = ValueRef::Integer(time - self.offset);
         let row = (live.iter().take(tracked.keys()).copied())
             .chain(changed.iter().map(|place| base[*place]))
             .chain(changed.iter().map(|place| live[*place]))
             .chain([time]);
-        self.builder
-            .push(Kind::Update, &tracked.table.name, tracked.keys(), &names, row);
+        self.builder.push(Kind::Update, &tracked.table.name, tracked.keys(), &names, row);
         Ok(())
     }
 }
@@ -151,10 +137,7 @@ impl PieceSink<'_> {
 fn with_groups(policy: &Policy, tracked: &Tracked, changed: &[usize]) -> Vec<usize> {
     let rule = policy.table(&tracked.table.name);
     let mut places = changed.to_vec();
-    for group in changed
-        .iter()
-        .filter_map(|place| rule.group(tracked.names.get(*place)?))
-    {
+    for group in changed.iter().filter_map(|place| rule.group(tracked.names.get(*place)?)) {
         places.extend(group.iter().filter_map(|name| tracked.place(name)));
     }
     places.sort_unstable();

@@ -25,8 +25,11 @@ impl EdgeStore {
     /// When SQLite fails.
     pub fn compare_due(&self) -> Result<Option<Compare>, StoreError> {
         let sql = "SELECT name FROM _sync_table WHERE audit = 1 ORDER BY tid LIMIT 1";
-        let name: Option<String> = self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
-        let Some(tracked) = name.and_then(|name| self.replica.get(&name)) else { return Ok(None) };
+        let name: Option<String> =
+            self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+        let Some(tracked) = name.and_then(|name| self.replica.get(&name)) else {
+            return Ok(None);
+        };
         let snapshot = self.conn.unchecked_transaction()?;
         if is_touched(&snapshot, tracked)? {
             return Ok(None);
@@ -42,7 +45,9 @@ impl EdgeStore {
     /// # Errors
     /// When SQLite fails or the answer is damaged.
     pub fn heal(&mut self, compared: &Compared) -> Result<u64, StoreError> {
-        let Some(tracked) = self.replica.get(&compared.table).cloned() else { return Ok(0) };
+        let Some(tracked) = self.replica.get(&compared.table).cloned() else {
+            return Ok(0);
+        };
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let cursor = state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs();
         if cursor != compared.version.0 || is_touched(&tx, &tracked)? {

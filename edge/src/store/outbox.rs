@@ -57,13 +57,7 @@ impl EdgeStore {
             .conn
             .prepare_cached("SELECT bytes FROM _sync_piece WHERE seq = ?1 AND place = ?2")?
             .query_row((waiting.seq.0 as i64, index), |row| row.get(0))?;
-        Ok(Piece {
-            seq: waiting.seq,
-            hash: waiting.hash,
-            index,
-            count: waiting.pieces,
-            bytes,
-        })
+        Ok(Piece { seq: waiting.seq, hash: waiting.hash, index, count: waiting.pieces, bytes })
     }
 
     /// Takes an acknowledgement: the changeset is the hub's now. The cursor moves along when nothing
@@ -73,16 +67,11 @@ impl EdgeStore {
     /// When SQLite fails.
     pub fn acknowledge(&mut self, ack: &Ack) -> Result<(), StoreError> {
         // Losing this write to a power cut loses nothing: the hub says it again.
-        self.conn.pragma_update(None, "synchronous", "NORMAL")?;
-        let outcome = self.acknowledge_in_one(ack);
-        self.conn.pragma_update(None, "synchronous", "FULL")?;
-        outcome
+        self.without_sync(|store| store.acknowledge_in_one(ack))
     }
 
     fn acknowledge_in_one(&mut self, ack: &Ack) -> Result<(), StoreError> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.prepare_cached("UPDATE _sync_outbox SET version = ?2 WHERE seq = ?1")?
             .execute((ack.seq.0 as i64, ack.version.0 as i64))?;
         let last = state::get(&tx, state::SEQ)?.unwrap_or(0).unsigned_abs();
@@ -101,9 +90,7 @@ impl EdgeStore {
     /// When SQLite fails.
     pub fn unacknowledged(&self) -> Result<(u64, Option<i64>), StoreError> {
         let sql = "SELECT COALESCE(SUM(rows), 0), MIN(cut_at) FROM _sync_outbox WHERE version IS NULL";
-        let (rows, oldest): (i64, _) = self
-            .conn
-            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (rows, oldest): (i64, _) = self.conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok((rows.unsigned_abs(), oldest))
     }
 }

@@ -48,6 +48,8 @@ pub(super) enum Put {
     Done,
     /// Write it as if nobody had touched the row.
     Write,
+    /// Apply nothing: the program's change must be handed in first.
+    CutFirst,
 }
 
 fn under_change(
@@ -58,7 +60,7 @@ fn under_change(
     mut live: Row,
     hub: &Row,
 ) -> Result<Put> {
-    let before = live.clone();
+    let (before, keys) = (live.clone(), tracked.keys());
     for place in tracked.keys()..tracked.names.len() {
         if let Some(group) = rule.group(&tracked.names[place]) {
             let places: Vec<usize> = group.iter().filter_map(|name| tracked.place(name)).collect();
@@ -69,16 +71,17 @@ fn under_change(
             }
             continue;
         }
-        rebase_column(
-            rule,
-            &tracked.names[place],
-            &mut base_row[place],
-            &mut live[place],
-            &hub[place],
-        );
+        rebase_column(rule, &tracked.names[place], &mut base_row[place], &mut live[place], &hub[place]);
     }
-    let key = &hub[..tracked.keys()];
-    let set: Vec<(String, Value)> = (tracked.keys()..live.len())
+    let key = &hub[..keys];
+    if base_row[..keys] != *key && live[keys..] != hub[keys..] {
+        // A note keeps the spelling of its key: it cannot follow the hub's.
+        return Ok(Put::CutFirst);
+    }
+    if base_row[..keys] == live[..keys] {
+        live[..keys].clone_from_slice(key);
+    }
+    let set: Vec<(String, Value)> = (0..live.len())
         .filter(|place| live[*place] != before[*place])
         .map(|place| (tracked.names[place].clone(), live[place].clone()))
         .collect();

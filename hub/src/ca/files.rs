@@ -18,25 +18,16 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), CaError> {
 }
 
 fn not_written(path: &Path, source: io::Error) -> CaError {
-    CaError::Write {
-        path: path.to_owned(),
-        source,
-    }
+    CaError::Write { path: path.to_owned(), source }
 }
 
 /// Reads a file that nobody else may read.
 pub(super) fn read_private(path: &Path) -> Result<String, CaError> {
     let text = read(path)?;
-    let metadata = fs::metadata(path).map_err(|source| CaError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let metadata = fs::metadata(path).map_err(|source| CaError::Read { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(CaError::Permissions {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(CaError::Permissions { path: path.to_owned(), mode });
     }
     Ok(text)
 }
@@ -44,9 +35,6 @@ pub(super) fn read_private(path: &Path) -> Result<String, CaError> {
 pub(super) fn read(path: &Path) -> Result<String, CaError> {
     fs::read_to_string(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => CaError::Missing(path.to_owned()),
-        _ => CaError::Read {
-            path: path.to_owned(),
-            source,
-        },
+        _ => CaError::Read { path: path.to_owned(), source },
     })
 }

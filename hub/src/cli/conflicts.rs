@@ -46,19 +46,15 @@ fn list(place: &Place, conn: &Connection, all: bool) -> Result<(), CliError> {
         return Ok(output::text("no conflicts\n")?);
     }
     let now = clock::now().0;
-    let heading = [
-        "ID", "KIND", "TABLE", "KEY", "COLUMNS", "LOST BY", "WHEN", "STATE", "DONE",
-    ];
+    let heading = ["ID", "KIND", "TABLE", "KEY", "COLUMNS", "LOST BY", "WHEN", "STATE", "DONE"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     rows.extend(entries.iter().map(|entry| to_row(entry, now)));
     Ok(output::text(&output::columns(&rows))?)
 }
 
 fn show(place: &Place, conn: &Connection, id: i64) -> Result<(), CliError> {
-    let entry = read(conn, true)?
-        .into_iter()
-        .find(|entry| entry["id"] == id)
-        .ok_or(CliError::NoConflict(id))?;
+    let entry =
+        read(conn, true)?.into_iter().find(|entry| entry["id"] == id).ok_or(CliError::NoConflict(id))?;
     if place.json {
         return Ok(output::json(&entry)?);
     }
@@ -110,20 +106,16 @@ fn describe(entry: &Json, now: i64) -> String {
     }
     let columns = entry["columns"].as_array().into_iter().flatten();
     let mut rows = vec![["COLUMN", "BASE", "KEPT", "LOST"].map(str::to_owned).to_vec()];
-    rows.extend(columns.map(|column| {
-        ["name", "base", "kept", "lost"]
-            .map(|name| plain(&column[name]))
-            .to_vec()
-    }));
+    rows.extend(
+        columns.map(|column| ["name", "base", "kept", "lost"].map(|name| plain(&column[name])).to_vec()),
+    );
     if rows.len() > 1 {
         text.push('\n');
         text.push_str(&output::columns(&rows));
     }
     if let Some(row) = entry["row"].as_object() {
         text.push_str("\nthe row that lost:\n");
-        let cells = row
-            .iter()
-            .map(|(name, value)| vec![format!("  {name}"), plain(value)]);
+        let cells = row.iter().map(|(name, value)| vec![format!("  {name}"), plain(value)]);
         text.push_str(&output::columns(&cells.collect::<Vec<_>>()));
     }
     text
@@ -131,10 +123,7 @@ fn describe(entry: &Json, now: i64) -> String {
 
 fn ago(at: &Json, now: i64) -> String {
     let at = at.as_i64();
-    at.map_or_else(
-        || "-".to_owned(),
-        |at| format!("{} ago", output::span((now - at) / 1000)),
-    )
+    at.map_or_else(|| "-".to_owned(), |at| format!("{} ago", output::span((now - at) / 1000)))
 }
 
 /// A value without the quotes of JSON.
@@ -144,9 +133,7 @@ fn plain(value: &Json) -> String {
 
 fn fields(key: &Json) -> String {
     let fields = key.as_object().into_iter().flatten();
-    let fields: Vec<String> = fields
-        .map(|(name, value)| format!("{name}={}", plain(value)))
-        .collect();
+    let fields: Vec<String> = fields.map(|(name, value)| format!("{name}={}", plain(value))).collect();
     fields.join(" ")
 }
 
@@ -164,12 +151,9 @@ mod tests {
             "kept_from": "hub", "kept_at": 0, "lost_from": "station-1", "lost_at": 60_000, "action": "kept the later",
         });
         let text = describe(&entry, 120_000);
-        for part in [
-            "conflict 7 (column, open)",
-            "po_lines id=3",
-            "station-1, 60 s ago",
-            "note    null  a     b",
-        ] {
+        for part in
+            ["conflict 7 (column, open)", "po_lines id=3", "station-1, 60 s ago", "note    null  a     b"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert_eq!(to_row(&entry, 120_000)[3..6], ["id=3", "note", "station-1"]);

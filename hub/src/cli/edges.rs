@@ -19,9 +19,7 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
         return Ok(output::json(&Json::Array(list.collect()))?);
     }
     if devices.is_empty() {
-        return Ok(output::text(
-            "no device has joined yet: `tt-hub invite NAME` makes a token\n",
-        )?);
+        return Ok(output::text("no device has joined yet: `tt-hub invite NAME` makes a token\n")?);
     }
     let mut rows = vec![heading()];
     rows.extend(devices.iter().map(|device| to_row(device, &linked, now)));
@@ -39,9 +37,7 @@ pub(super) fn daemon(folder: &Folder) -> Result<Option<control::State>, CliError
     match control::ask(folder, &Request::State)? {
         Some(Reply::State(state)) => Ok(Some(state)),
         Some(Reply::Failed { reason }) => Err(CliError::Refused(reason)),
-        Some(other) => Err(CliError::Refused(format!(
-            "the hub answered something else: {other:?}"
-        ))),
+        Some(other) => Err(CliError::Refused(format!("the hub answered something else: {other:?}"))),
         None => Ok(None),
     }
 }
@@ -84,11 +80,9 @@ fn to_json(device: &Device, linked: &[u16], now: i64) -> Json {
 }
 
 fn heading() -> Vec<String> {
-    [
-        "NAME", "ROLE", "DEVICE", "STATE", "CURSOR", "UNSENT", "OLDEST", "CLOCK", "SCHEMA", "SEEN", "ADDRESS",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ["NAME", "ROLE", "DEVICE", "STATE", "CURSOR", "UNSENT", "OLDEST", "CLOCK", "SCHEMA", "SEEN", "ADDRESS"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 fn to_row(device: &Device, linked: &[u16], now: i64) -> Vec<String> {
@@ -101,18 +95,9 @@ fn to_row(device: &Device, linked: &[u16], now: i64) -> Vec<String> {
         output::or_dash(device.state.cursor),
         output::or_dash(device.state.unsent),
         output::or_dash(oldest_unsent_s(device, now).map(seconds)),
-        output::or_dash(
-            device
-                .state
-                .clock_offset_ms
-                .map(|offset| format!("{offset:+} ms")),
-        ),
+        output::or_dash(device.state.clock_offset_ms.map(|offset| format!("{offset:+} ms"))),
         output::or_dash(device.state.schema.as_ref()),
-        output::or_dash(
-            device
-                .last_seen
-                .map(|seen| format!("{} ago", output::span((now - seen.0) / 1000))),
-        ),
+        output::or_dash(device.last_seen.map(|seen| format!("{} ago", output::span((now - seen.0) / 1000)))),
         output::or_dash(device.address.as_ref()),
     ]
 }
@@ -132,10 +117,7 @@ mod tests {
             revoked_at: None,
             last_seen: Some(Millis(10_000)),
             address: None,
-            state: DeviceState {
-                oldest_unsent_s: Some(5),
-                ..DeviceState::default()
-            },
+            state: DeviceState { oldest_unsent_s: Some(5), ..DeviceState::default() },
         }
     }
 

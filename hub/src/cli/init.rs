@@ -72,11 +72,7 @@ pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> 
     let made = set_up(&folder, arguments)?;
     warn(&made);
     if place.json {
-        let rows: Map<_, _> = made
-            .rows
-            .iter()
-            .map(|(table, rows)| (table.clone(), json!(rows)))
-            .collect();
+        let rows: Map<_, _> = made.rows.iter().map(|(table, rows)| (table.clone(), json!(rows))).collect();
         return Ok(output::json(&json!({
             "data": place.data,
             "database": folder.database(),
@@ -117,10 +113,8 @@ fn read_policy(file: Option<&Path>) -> Result<(String, Policy), InitError> {
     let Some(path) = file else {
         return Ok((policy::SHIPPED.to_owned(), policy::shipped()));
     };
-    let text = std::fs::read_to_string(path).map_err(|source| PolicyError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| PolicyError::Unreadable { path: path.to_owned(), source })?;
     let policy = policy::parse(&path.display().to_string(), &text)?;
     Ok((text, policy))
 }
@@ -163,12 +157,7 @@ fn build(staging: &Staging, arguments: &Arguments, text: &str, policy: Policy) -
         .collect::<rusqlite::Result<_>>()?;
     // The file must be whole by itself when it is put in place.
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(Made {
-        rows,
-        keyless: replica.keyless.clone(),
-        warnings,
-        stripped,
-    })
+    Ok(Made { rows, keyless: replica.keyless.clone(), warnings, stripped })
 }
 
 /// Whether the file comes from a hub or a device.
@@ -204,11 +193,7 @@ fn warn(made: &Made) {
 fn describe(folder: &Folder, arguments: &Arguments, made: &Made) -> String {
     let total: u64 = made.rows.values().sum();
     let mut text = match &arguments.adopt {
-        Some(source) => format!(
-            "adopted {}: {} tables, {total} rows\n",
-            source.display(),
-            made.rows.len()
-        ),
+        Some(source) => format!("adopted {}: {} tables, {total} rows\n", source.display(), made.rows.len()),
         None => format!("made an empty database with {} tables\n", made.rows.len()),
     };
     if arguments.adopt.is_some() {

@@ -25,18 +25,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn invite(place: &Place, arguments: Arguments) -> Result<(), CliError> {
-    let Arguments {
-        name,
-        role,
-        ttl,
-        replace,
-    } = arguments;
-    let request = Request::Invite {
-        name,
-        role,
-        ttl_ms: ttl,
-        replace,
-    };
+    let Arguments { name, role, ttl, replace } = arguments;
+    let request = Request::Invite { name, role, ttl_ms: ttl, replace };
     match perform(place, request)? {
         Reply::Invited(invited) => print(place, &invited),
         other => Err(unexpected(other)),
@@ -52,9 +42,9 @@ pub(super) fn revoke(place: &Place, name: String) -> Result<(), CliError> {
         Reply::Revoked { device: Some(device) } => Ok(output::text(&format!(
             "{name} (device {device}) is revoked; the hub does not talk to it any more\n"
         ))?),
-        Reply::Revoked { device: None } => Ok(output::text(&format!(
-            "the open invitation of {name} is withdrawn\n"
-        ))?),
+        Reply::Revoked { device: None } => {
+            Ok(output::text(&format!("the open invitation of {name} is withdrawn\n"))?)
+        }
         other => Err(unexpected(other)),
     }
 }
@@ -90,13 +80,7 @@ fn print(place: &Place, invited: &Invited) -> Result<(), CliError> {
         );
     }
     if place.json {
-        let Invited {
-            token,
-            name,
-            role,
-            expires_at,
-            addresses,
-        } = invited;
+        let Invited { token, name, role, expires_at, addresses } = invited;
         return Ok(output::json(&json!({
             "token": token,
             "name": name,
@@ -126,9 +110,7 @@ fn is_nowhere(address: &str) -> bool {
 /// Reads a span of time: a number with s, m, h or d.
 fn span_ms(text: &str) -> Result<i64, String> {
     let wrong = || format!("`{text}` is not a span of time: write 30m, 24h or 7d");
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or_else(wrong)?;
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
     let unit_ms = match unit {
         "s" => 1_000,
         "m" => 60_000,

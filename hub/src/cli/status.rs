@@ -35,15 +35,10 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
     let path = folder.database();
     let conn = database::open(&path)?;
     // One moment for all that follows.
-    let conn = conn
-        .unchecked_transaction()
-        .map_err(|error| DatabaseError::new(&path, &error))?;
+    let conn = conn.unchecked_transaction().map_err(|error| DatabaseError::new(&path, &error))?;
     let replica = tables(&conn)?;
     let digests = digest::tables(&conn, &replica)?;
-    let linked = daemon
-        .as_ref()
-        .map(|state| state.linked.clone())
-        .unwrap_or_default();
+    let linked = daemon.as_ref().map(|state| state.linked.clone()).unwrap_or_default();
     let mut counted = BTreeMap::from([("connected", 0), ("away", 0), ("blocked", 0), ("revoked", 0)]);
     for device in devices::list(&conn)? {
         *counted.entry(edges::state(&device, &linked)).or_insert(0) += 1;
@@ -52,12 +47,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
     let named = digests.iter().map(|(name, digest)| (name.as_str(), *digest));
     let rows: Map<String, Json> = digests
         .iter()
-        .map(|(name, digest)| {
-            (
-                name.clone(),
-                json!({ "rows": digest.rows, "digest": digest.to_string() }),
-            )
-        })
+        .map(|(name, digest)| (name.clone(), json!({ "rows": digest.rows, "digest": digest.to_string() })))
         .collect();
     Ok(json!({
         "daemon": daemon.is_some(),

@@ -20,11 +20,7 @@ impl AddressFile {
         });
         match durable::write(&path, format!("{text}\n").as_bytes()) {
             Ok(()) => Ok(Self(path)),
-            Err(source) => Err(DaemonError::File {
-                what: "write",
-                path,
-                source,
-            }),
+            Err(source) => Err(DaemonError::File { what: "write", path, source }),
         }
     }
 }

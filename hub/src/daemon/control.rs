@@ -48,15 +48,8 @@ impl Socket {
             Ok(listener)
         });
         match bound {
-            Ok(listener) => Ok(Self {
-                listener,
-                _file: file,
-            }),
-            Err(source) => Err(DaemonError::File {
-                what: "make the socket",
-                path: file.0.clone(),
-                source,
-            }),
+            Ok(listener) => Ok(Self { listener, _file: file }),
+            Err(source) => Err(DaemonError::File { what: "make the socket", path: file.0.clone(), source }),
         }
     }
 
@@ -105,7 +98,7 @@ async fn ask(request: Request, events: &mpsc::Sender<Event>) -> Reply {
     let (answer, reply) = oneshot::channel();
     // When the writer is gone, so is the answer's sender.
     let _ = events.send(Event::Ask(request, answer)).await;
-    reply.await.unwrap_or_else(|_| Reply::Failed {
-        reason: "the hub is stopping; try again in a moment".into(),
-    })
+    reply
+        .await
+        .unwrap_or_else(|_| Reply::Failed { reason: "the hub is stopping; try again in a moment".into() })
 }

@@ -111,10 +111,7 @@ impl Shared {
 
     /// Why the hub cannot work at the moment.
     pub(super) fn failing(&self) -> Option<String> {
-        self.failing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set_failing(&self, reason: Option<String>) {

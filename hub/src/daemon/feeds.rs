@@ -26,10 +26,7 @@ pub(super) struct Job {
 /// Starts the thread. It ends when the sender is dropped.
 pub(super) fn begin(path: &Path, events: mpsc::Sender<Event>) -> Result<queue::Sender<Job>, DaemonError> {
     let (jobs, inbox) = queue::channel::<Job>();
-    let mut maker = Maker {
-        path: path.to_owned(),
-        reader: None,
-    };
+    let mut maker = Maker { path: path.to_owned(), reader: None };
     thread::Builder::new()
         .name("feeds".into())
         .spawn(move || {
@@ -41,10 +38,7 @@ pub(super) fn begin(path: &Path, events: mpsc::Sender<Event>) -> Result<queue::S
                 }
             }
         })
-        .map_err(|source| DaemonError::System {
-            what: "threads",
-            source,
-        })?;
+        .map_err(|source| DaemonError::System { what: "threads", source })?;
     Ok(jobs)
 }
 
@@ -62,11 +56,6 @@ impl Maker {
         // After an error the next feed begins with a fresh connection.
         let feed = reader.feed(&job.replica, job.edge, job.from)?;
         self.reader = Some(reader);
-        Ok(WholeFeed {
-            from: feed.from,
-            to: feed.to,
-            merged: feed.merged,
-            pieces: feed.pieces,
-        })
+        Ok(WholeFeed { from: feed.from, to: feed.to, merged: feed.merged, pieces: feed.pieces })
     }
 }

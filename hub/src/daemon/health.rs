@@ -88,10 +88,7 @@ fn respond(line: &str, failing: Option<String>) -> (&'static str, String) {
         ("GET" | "HEAD", "/healthz", None) => ("200 OK", "ok\n".into()),
         ("GET" | "HEAD", "/healthz", Some(reason)) => ("503 Service Unavailable", format!("{reason}\n")),
         ("GET" | "HEAD", ..) => ("404 Not Found", "there is only /healthz here\n".into()),
-        _ => (
-            "405 Method Not Allowed",
-            "GET is all that can be done here\n".into(),
-        ),
+        _ => ("405 Method Not Allowed", "GET is all that can be done here\n".into()),
     }
 }
 

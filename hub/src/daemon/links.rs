@@ -30,10 +30,7 @@ pub(super) async fn accept(listener: &mut Listener, shared: &Arc<Shared>, snapsh
             Arrival::Joining(connection) => {
                 tokio::spawn(enrol(connection, Arc::clone(shared)));
             }
-            Arrival::Device {
-                cert_sha256,
-                connection,
-            } => {
+            Arrival::Device { cert_sha256, connection } => {
                 last += 1;
                 let link = Link {
                     id: last,
@@ -127,13 +124,7 @@ impl Link {
             let error = match receiver.recv().await {
                 Ok(Some(bytes)) => match from_bytes::<EdgeFrame>(&bytes) {
                     Ok(frame) => {
-                        if self
-                            .shared
-                            .events
-                            .send(Event::Frame(self.id, frame))
-                            .await
-                            .is_err()
-                        {
+                        if self.shared.events.send(Event::Frame(self.id, frame)).await.is_err() {
                             return;
                         }
                         continue;

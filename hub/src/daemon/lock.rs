@@ -13,11 +13,7 @@ pub(super) struct Lock(#[expect(dead_code, reason = "the lock lives as long as t
 impl Lock {
     pub(super) fn take(folder: &Folder) -> Result<Self, DaemonError> {
         let path = folder.lock();
-        let failed = |source| DaemonError::File {
-            what: "lock",
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| DaemonError::File { what: "lock", path: path.clone(), source };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -33,10 +29,7 @@ impl Lock {
                 let mut pid = String::new();
                 // Without a number the message still says what is the matter.
                 let _ = file.read_to_string(&mut pid);
-                Err(DaemonError::Running {
-                    folder: folder.path().to_owned(),
-                    pid: pid.trim().to_owned(),
-                })
+                Err(DaemonError::Running { folder: folder.path().to_owned(), pid: pid.trim().to_owned() })
             }
         }
     }

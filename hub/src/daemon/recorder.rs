@@ -27,11 +27,7 @@ struct Known {
 
 impl Recorder {
     pub(super) fn linked(&mut self, device: &Device, address: &str) {
-        let known = Known {
-            address: address.to_owned(),
-            state: device.state.clone(),
-            is_new: true,
-        };
+        let known = Known { address: address.to_owned(), state: device.state.clone(), is_new: true };
         self.known.insert(device.device, known);
     }
 
@@ -134,18 +130,12 @@ mod tests {
         let (conn, mut recorder, edge) = linked();
         assert!(recorder.is_due(Millis(10_000)));
         for unsent in 0..100 {
-            let report = Report {
-                unsent,
-                ..Report::default()
-            };
+            let report = Report { unsent, ..Report::default() };
             recorder.report(edge, Version(7), report);
         }
         recorder.write(&conn, &[edge], Millis(10_000)).unwrap();
         let device = devices::by_name(&conn, "a").unwrap().unwrap();
-        assert_eq!(
-            (device.state.unsent, device.state.cursor),
-            (Some(99), Some(Version(7)))
-        );
+        assert_eq!((device.state.unsent, device.state.cursor), (Some(99), Some(Version(7))));
         assert_eq!(device.last_seen, Some(Millis(10_000)));
         assert_eq!(device.address.as_deref(), Some("10.0.0.1:5"));
         recorder.report(edge, Version(8), Report::default());

@@ -80,20 +80,11 @@ impl Snapshots {
     /// Begins without any; those of an earlier run are deleted.
     pub(super) fn new(folder: &Folder, shared: Arc<Shared>) -> Result<Self, DaemonError> {
         let snapshots = folder.snapshots()?;
-        let failed = |source| DaemonError::File {
-            what: "empty",
-            path: snapshots.clone(),
-            source,
-        };
+        let failed = |source| DaemonError::File { what: "empty", path: snapshots.clone(), source };
         for entry in fs::read_dir(&snapshots).map_err(failed)? {
             fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
         }
-        Ok(Self {
-            database: folder.database(),
-            folder: snapshots,
-            shared,
-            state: Mutex::default(),
-        })
+        Ok(Self { database: folder.database(), folder: snapshots, shared, state: Mutex::default() })
     }
 
     /// Serves one stream on which a device asks for a snapshot.
@@ -126,9 +117,7 @@ impl Snapshots {
     async fn remember(&self, edge: EdgeId, snapshot: Arc<Snapshot>) {
         let mut state = self.state.lock().await;
         let now = clock::now().0;
-        state
-            .cut_off
-            .retain(|_, snapshot| snapshot.is_younger(now, RESUME_MS));
+        state.cut_off.retain(|_, snapshot| snapshot.is_younger(now, RESUME_MS));
         if state.cut_off.len() < RESUMES_MAX {
             state.cut_off.insert(edge, snapshot);
         }
@@ -173,10 +162,7 @@ fn make(database: &Path, folder: &Path) -> Result<Snapshot, SnapshotError> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(SnapshotError::Random)?;
     let name = HEXLOWER.encode(&random);
-    let (raw, packed) = (
-        folder.join(format!("{name}.db")),
-        folder.join(format!("{name}.db.gz")),
-    );
+    let (raw, packed) = (folder.join(format!("{name}.db")), folder.join(format!("{name}.db.gz")));
     let made = snapshot::write(database, &raw).map_err(SnapshotError::from);
     let packing = made.and_then(|made| {
         pack(&raw, &packed)?;
@@ -185,10 +171,7 @@ fn make(database: &Path, folder: &Path) -> Result<Snapshot, SnapshotError> {
     });
     let _ = fs::remove_file(&raw);
     match packing {
-        Ok(prepared) => Ok(Snapshot {
-            prepared,
-            made_at: clock::now().0,
-        }),
+        Ok(prepared) => Ok(Snapshot { prepared, made_at: clock::now().0 }),
         Err(error) => {
             let _ = fs::remove_file(&packed);
             Err(error)
@@ -221,11 +204,7 @@ mod tests {
         let folder = dir.path().join("snapshots");
         fs::create_dir(&folder).unwrap();
         let snapshot = make(&database, &folder).unwrap();
-        assert!(
-            snapshot.prepared.identity.starts_with("e1-v0-"),
-            "{}",
-            snapshot.prepared.identity
-        );
+        assert!(snapshot.prepared.identity.starts_with("e1-v0-"), "{}", snapshot.prepared.identity);
         let unpacked = dir.path().join("unpacked.db");
         let mut decoder = GzDecoder::new(File::open(&snapshot.prepared.path).unwrap());
         io::copy(&mut decoder, &mut File::create(&unpacked).unwrap()).unwrap();
@@ -243,11 +222,7 @@ mod tests {
     fn a_failed_one_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("not.db");
-        fs::write(
-            &database,
-            "text that is long enough to be looked at as a database header",
-        )
-        .unwrap();
+        fs::write(&database, "text that is long enough to be looked at as a database header").unwrap();
         let folder = dir.path().join("snapshots");
         fs::create_dir(&folder).unwrap();
         assert!(make(&database, &folder).is_err());

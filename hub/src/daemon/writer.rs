@@ -60,10 +60,7 @@ pub(super) fn begin(
             let _dead = dead;
             writer.run(inbox);
         })
-        .map_err(|source| DaemonError::System {
-            what: "threads",
-            source,
-        })
+        .map_err(|source| DaemonError::System { what: "threads", source })
 }
 
 struct Writer {
@@ -89,14 +86,7 @@ struct Trouble {
 
 impl Writer {
     fn new(parts: Parts) -> Self {
-        let Parts {
-            store,
-            path,
-            host,
-            authority,
-            feeds,
-            shared,
-        } = parts;
+        let Parts { store, path, host, authority, feeds, shared } = parts;
         Self {
             policy: store.policy().as_ref().clone(),
             engine: Some(Engine::new(store)),
@@ -108,10 +98,7 @@ impl Writer {
             links: HashMap::new(),
             recorder: Recorder::default(),
             cuts: Vec::new(),
-            trouble: Trouble {
-                failed_at: Millis(0),
-                wait_ms: RETRY_MS.0,
-            },
+            trouble: Trouble { failed_at: Millis(0), wait_ms: RETRY_MS.0 },
             wal_pages_tried: 0,
         }
     }
@@ -219,12 +206,7 @@ impl Writer {
             Action::MakeFeed(link, edge, from) => {
                 if let Some(engine) = &self.engine {
                     let replica = Arc::clone(engine.store().replica());
-                    let job = Job {
-                        link,
-                        edge,
-                        from,
-                        replica,
-                    };
+                    let job = Job { link, edge, from, replica };
                     if self.feeds.send(job).is_err() {
                         self.close(link, Goodbye::Later("the hub makes no feeds any more".into()));
                     }
@@ -321,9 +303,5 @@ impl Writer {
 
 /// Pages in the log, and how many of them are in the database already. Looks only.
 fn wal_pages(store: &mut HubStore) -> rusqlite::Result<(i64, i64)> {
-    store
-        .connection()
-        .query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| {
-            Ok((row.get(1)?, row.get(2)?))
-        })
+    store.connection().query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| Ok((row.get(1)?, row.get(2)?)))
 }

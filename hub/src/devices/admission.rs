@@ -83,10 +83,7 @@ pub fn redeem(
         let sql = "UPDATE _sync_token SET used_at = ?1, public_key = ?2 \
                    WHERE secret_sha256 = ?3 AND used_at IS NULL AND expires_at > ?1 RETURNING name, role";
         let named = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        match conn
-            .query_row(sql, params![now.0, public_key, sha256], named)
-            .optional()?
-        {
+        match conn.query_row(sql, params![now.0, public_key, sha256], named).optional()? {
             Some((name, role)) => admit(conn, &sha256, name, role, now),
             None => repeat(conn, &sha256, public_key, now),
         }
@@ -130,14 +127,8 @@ fn repeat(
             revoked_at: row.get(5)?,
         })
     });
-    let Used {
-        name,
-        role,
-        expires_at,
-        public_key: first,
-        device,
-        revoked_at,
-    } = used.optional()?.ok_or(DevicesError::TokenUnknown)?;
+    let Used { name, role, expires_at, public_key: first, device, revoked_at } =
+        used.optional()?.ok_or(DevicesError::TokenUnknown)?;
     match device {
         Some(_) if first.as_deref() != Some(public_key) => Err(DevicesError::TokenUsed(name)),
         Some(_) if revoked_at.is_some() => Err(DevicesError::TokenRevoked(name)),
@@ -179,8 +170,6 @@ fn check(name: &str, role: &str, ttl_ms: i64) -> Result<(), DevicesError> {
 
 /// `[a-z0-9][a-z0-9-]{0,62}`, and not the word that stands for the hub itself.
 fn is_word(text: &str) -> bool {
-    let letters = text
-        .bytes()
-        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    let letters = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     letters && (1..=63).contains(&text.len()) && !text.starts_with('-') && text != "hub"
 }

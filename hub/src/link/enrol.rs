@@ -60,10 +60,7 @@ where
 
 async fn hear(connection: &Connection) -> Result<(FrameSender, EnrolRequest), LinkError> {
     let (send, receive) = connection.accept_bi().await?;
-    let frame = FrameReceiver::limited(receive, REQUEST_BYTES_MAX)
-        .recv()
-        .await?
-        .unwrap_or_default();
+    let frame = FrameReceiver::limited(receive, REQUEST_BYTES_MAX).recv().await?.unwrap_or_default();
     Ok((FrameSender::new(send), EnrolRequest::from_frame(&frame)?))
 }
 
@@ -82,12 +79,12 @@ pub fn admit(
     let EnrolRequest::V1(application) = request;
     match devices::atomically(conn, || enrol(conn, authority, application, addresses, now)) {
         Ok(enrolled) => Ok(EnrolReply::Enrolled(enrolled)),
-        Err(EnrolError::Devices(error)) if error.is_refusal() => Ok(EnrolReply::Refused {
-            reason: error.to_string(),
-        }),
-        Err(EnrolError::Ca(error @ CaError::PublicKey(_))) => Ok(EnrolReply::Refused {
-            reason: error.to_string(),
-        }),
+        Err(EnrolError::Devices(error)) if error.is_refusal() => {
+            Ok(EnrolReply::Refused { reason: error.to_string() })
+        }
+        Err(EnrolError::Ca(error @ CaError::PublicKey(_))) => {
+            Ok(EnrolReply::Refused { reason: error.to_string() })
+        }
         Err(error) => Err(error),
     }
 }
@@ -99,9 +96,7 @@ fn enrol(
     addresses: &[String],
     now: Millis,
 ) -> Result<Enrolled, EnrolError> {
-    let Application {
-        secret, public_key, ..
-    } = application;
+    let Application { secret, public_key, .. } = application;
     let admission = devices::redeem(conn, secret, &public_key.bytes, now)?;
     let certificate = authority.sign_device(public_key, admission.device, &admission.name)?;
     devices::record_certificate(conn, admission.device, &Sha256::digest(&certificate).into())?;

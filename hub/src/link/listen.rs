@@ -59,12 +59,7 @@ impl Listener {
         let config = config::server(authority)?;
         let endpoint = UdpSocket::bind(address)
             .and_then(|socket| {
-                Endpoint::new(
-                    restart::endpoint(authority),
-                    Some(config),
-                    socket,
-                    Arc::new(TokioRuntime),
-                )
+                Endpoint::new(restart::endpoint(authority), Some(config), socket, Arc::new(TokioRuntime))
             })
             .map_err(|source| match source.kind() {
                 io::ErrorKind::AddrInUse => LinkError::InUse(address),
@@ -98,10 +93,7 @@ impl Listener {
     }
 
     fn say_goodbye(&self) {
-        self.endpoint.close(
-            VarInt::from_u32(CLOSE_STOPPING),
-            close_reason("the hub is stopping"),
-        );
+        self.endpoint.close(VarInt::from_u32(CLOSE_STOPPING), close_reason("the hub is stopping"));
     }
 }
 
@@ -119,10 +111,7 @@ async fn shake_hands(endpoint: Endpoint, arrivals: mpsc::Sender<Arrival>) {
             incoming.retry().expect("it was just asked whether it may");
             continue;
         }
-        let place = Arc::clone(&places)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         let arrivals = arrivals.clone();
         tokio::spawn(async move {
             if let Some(arrival) = shake_hand(incoming).await {
@@ -154,10 +143,7 @@ fn tell_apart(connection: Connection) -> Option<Arrival> {
     let from = connection.remote_address();
     match (protocol(&connection).as_deref(), certificate_sha256(&connection)) {
         (Some(ALPN_JOIN), _) => Some(Arrival::Joining(connection)),
-        (Some(ALPN_SYNC), Some(cert_sha256)) => Some(Arrival::Device {
-            cert_sha256,
-            connection,
-        }),
+        (Some(ALPN_SYNC), Some(cert_sha256)) => Some(Arrival::Device { cert_sha256, connection }),
         (Some(ALPN_SYNC), None) => {
             tracing::warn!(%from, "a peer without a certificate wanted to sync");
             refuse(
@@ -178,21 +164,12 @@ fn tell_apart(connection: Connection) -> Option<Arrival> {
 }
 
 fn protocol(connection: &Connection) -> Option<Vec<u8>> {
-    connection
-        .handshake_data()?
-        .downcast::<HandshakeData>()
-        .ok()?
-        .protocol
+    connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
 }
 
 fn certificate_sha256(connection: &Connection) -> Option<[u8; 32]> {
-    let chain = connection
-        .peer_identity()?
-        .downcast::<Vec<CertificateDer<'static>>>()
-        .ok()?;
-    chain
-        .first()
-        .map(|certificate| Sha256::digest(certificate).into())
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    chain.first().map(|certificate| Sha256::digest(certificate).into())
 }
 
 #[cfg(test)]
@@ -207,10 +184,7 @@ mod tests {
         let taken = first.local_addr();
         assert_ne!(taken.port(), 0);
         let error = Listener::bind(taken, &authority).unwrap_err().to_string();
-        assert!(
-            error.contains(&taken.to_string()) && error.contains("--listen"),
-            "{error}"
-        );
+        assert!(error.contains(&taken.to_string()) && error.contains("--listen"), "{error}");
         let elsewhere = Listener::bind("192.0.2.1:0".parse().unwrap(), &authority);
         assert!(matches!(elsewhere, Err(LinkError::NotHere(_))), "{elsewhere:?}");
     }
@@ -221,11 +195,6 @@ mod tests {
         let authority = Authority::create(dir.path()).unwrap();
         let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap(), &authority).unwrap();
         listener.close().await;
-        assert!(
-            timeout(GOODBYE_DEADLINE, listener.accept())
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(timeout(GOODBYE_DEADLINE, listener.accept()).await.unwrap().is_none());
     }
 }

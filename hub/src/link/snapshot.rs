@@ -44,13 +44,7 @@ impl Prepared {
     /// When the file cannot be read.
     pub fn measure(path: &Path, version: Version, identity: &str) -> Result<Self, LinkError> {
         let (bytes, sha256) = measure(path).map_err(|source| failed(path, source))?;
-        Ok(Self {
-            path: path.to_owned(),
-            bytes,
-            sha256,
-            version,
-            identity: identity.to_owned(),
-        })
+        Ok(Self { path: path.to_owned(), bytes, sha256, version, identity: identity.to_owned() })
     }
 }
 
@@ -65,9 +59,7 @@ pub async fn serve_snapshot(
 ) -> Result<u64, LinkError> {
     let mut request = FrameReceiver::limited(receive, REQUEST_BYTES_MAX);
     let heard = timeout(TURN, request.recv()).await;
-    let frame = heard
-        .map_err(|_| LinkError::Silent(TURN.as_secs()))??
-        .unwrap_or_default();
+    let frame = heard.map_err(|_| LinkError::Silent(TURN.as_secs()))??.unwrap_or_default();
     let DownloadRequest::V1(held) = from_bytes(&frame)?;
     let mut sender = FrameSender::new(send);
     let prepared = match prepare.await {
@@ -78,9 +70,7 @@ pub async fn serve_snapshot(
         }
     };
     let offset = offset_for(&held, &prepared.identity, prepared.bytes);
-    sender
-        .send(&to_bytes(&DownloadReply::Ready(header(&prepared, offset))))
-        .await?;
+    sender.send(&to_bytes(&DownloadReply::Ready(header(&prepared, offset)))).await?;
     let mut stream = sender.into_stream();
     send_file(&mut stream, &prepared, offset).await?;
     wait_until_taken(stream).await?;
@@ -107,9 +97,7 @@ async fn send_file(stream: &mut SendStream, prepared: &Prepared, offset: u64) ->
     let mut file = opened.await.map_err(|source| failed(&prepared.path, source))?;
     let mut left = prepared.bytes - offset;
     while left > 0 {
-        let wanted = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(SNAPSHOT_CHUNK_BYTES);
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(SNAPSHOT_CHUNK_BYTES);
         let read = blocking(move || {
             let mut chunk = vec![0; wanted];
             file.read_exact(&mut chunk)?;
@@ -153,8 +141,5 @@ fn measure(path: &Path) -> io::Result<(u64, [u8; 32])> {
 }
 
 fn failed(path: &Path, source: io::Error) -> LinkError {
-    LinkError::Snapshot {
-        path: path.to_owned(),
-        source,
-    }
+    LinkError::Snapshot { path: path.to_owned(), source }
 }

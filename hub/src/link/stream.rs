@@ -54,19 +54,13 @@ impl FrameReceiver {
     /// Frames over this stream.
     #[must_use]
     pub fn new(stream: RecvStream) -> Self {
-        Self {
-            stream,
-            buffer: FrameBuffer::default(),
-        }
+        Self { stream, buffer: FrameBuffer::default() }
     }
 
     /// Frames over this stream, none larger than `limit` bytes.
     #[must_use]
     pub fn limited(stream: RecvStream, limit: usize) -> Self {
-        Self {
-            stream,
-            buffer: FrameBuffer::limited(limit),
-        }
+        Self { stream, buffer: FrameBuffer::limited(limit) }
     }
 
     /// The next frame, or `None` when the other side has finished. May be cancelled: what came of a

@@ -24,14 +24,18 @@ impl HubStore {
     }
 
     fn finding(&self, compare: &Compare) -> Result<Finding, StoreError> {
-        let Some(tracked) = self.replica().get(&compare.table) else { return Ok(Finding::NotNow) };
+        let Some(tracked) = self.replica().get(&compare.table) else {
+            return Ok(Finding::NotNow);
+        };
         let same_columns = audit::columns(tracked) == compare.columns;
         if compare.version != self.version() || !same_columns || compare.buckets.len() != BUCKETS {
             return Ok(Finding::NotNow);
         }
         let own = audit::digests(&self.conn, tracked, &compare.columns)?;
         let pairs = own.iter().zip(&compare.buckets).enumerate();
-        let differing = pairs.filter(|(_, (own, theirs))| own != theirs).filter_map(|(place, _)| u8::try_from(place).ok());
+        let differing = pairs
+            .filter(|(_, (own, theirs))| own != theirs)
+            .filter_map(|(place, _)| u8::try_from(place).ok());
         let mut buckets: Vec<u8> = differing.collect();
         if buckets.is_empty() {
             return Ok(Finding::Equal);

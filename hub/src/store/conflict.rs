@@ -82,10 +82,8 @@ pub(crate) fn add(
     entry: &Entry<'_>,
 ) -> Result<()> {
     let key: Key = entry.key.iter().map(|(_, value)| value.clone()).collect();
-    let key = tracked.map_or_else(
-        || tt_migrations::row::key_bytes(&key),
-        |tracked| same::key_bytes(tracked, &key),
-    );
+    let key =
+        tracked.map_or_else(|| tt_migrations::row::key_bytes(&key), |tracked| same::key_bytes(tracked, &key));
     let sql =
         "INSERT INTO _sync_conflict(version, kind, tab, key, named_key, clashes, row, kept_from, kept_at,
                lost_from, lost_at, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
@@ -107,26 +105,28 @@ pub(crate) fn add(
 }
 
 /// A row of this edge that is held whole under this key: its entry and its columns. What another edge
-/// made under the same key is another row.
+/// made under the same key is another row, but for one that all knew and that lost its parent.
 pub(crate) fn held(
     conn: &Connection,
     tracked: &Tracked,
     key: &Key,
     edge: EdgeId,
 ) -> Result<Option<(i64, Named)>> {
-    let sql = "SELECT id, row FROM _sync_conflict WHERE tab = ?1 AND key = ?2 AND lost_from = ?3 AND state = 'open'
+    let sql =
+        "SELECT id, row FROM _sync_conflict WHERE tab = ?1 AND key = ?2 AND (lost_from = ?3 OR kind = 'parent') AND state = 'open'
                AND row IS NOT NULL AND kind <> 'delete' ORDER BY id DESC LIMIT 1";
     let found: Option<(i64, Vec<u8>)> = conn
         .prepare_cached(sql)?
-        .query_row((&tracked.table.name, same::key_bytes(tracked, key), edge.0), |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row((&tracked.table.name, same::key_bytes(tracked, key), edge.0), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     found.map(|(id, bytes)| Ok((id, decode(&bytes)?))).transpose()
 }
 
 /// Replaces the row of an entry that is held.
 pub(crate) fn amend(conn: &Connection, id: i64, row: &[(String, Value)]) -> Result<()> {
-    conn.prepare_cached("UPDATE _sync_conflict SET row = ?2 WHERE id = ?1")?
-        .execute((id, to_bytes(&row)))?;
+    conn.prepare_cached("UPDATE _sync_conflict SET row = ?2 WHERE id = ?1")?.execute((id, to_bytes(&row)))?;
     Ok(())
 }
 
@@ -135,11 +135,8 @@ pub(crate) fn amend(conn: &Connection, id: i64, row: &[(String, Value)]) -> Resu
 /// # Errors
 /// When SQLite fails.
 pub fn open_count(conn: &Connection) -> Result<u64> {
-    let count: i64 = conn.query_row(
-        "SELECT COUNT(*) FROM _sync_conflict WHERE state = 'open'",
-        [],
-        |row| row.get(0),
-    )?;
+    let count: i64 =
+        conn.query_row("SELECT COUNT(*) FROM _sync_conflict WHERE state = 'open'", [], |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }
 
@@ -151,18 +148,14 @@ pub fn list(conn: &Connection, all: bool, name_of: impl Fn(u16) -> String) -> Re
     let sql =
         "SELECT id, kind, tab, named_key, clashes, row, kept_from, kept_at, lost_from, lost_at, action, state
                FROM _sync_conflict WHERE ?1 OR state = 'open' ORDER BY id";
-    conn.prepare(sql)?
-        .query_map([all], |row| to_json(row, &name_of))?
-        .collect()
+    conn.prepare(sql)?.query_map([all], |row| to_json(row, &name_of))?.collect()
 }
 
 fn to_json(row: &rusqlite::Row<'_>, name_of: &impl Fn(u16) -> String) -> Result<Json> {
     let key: Vec<(String, Value)> = decode(&row.get::<_, Vec<u8>>(3)?)?;
     let clashes: Vec<Clash> = decode(&row.get::<_, Vec<u8>>(4)?)?;
-    let held: Option<Vec<(String, Value)>> = row
-        .get::<_, Option<Vec<u8>>>(5)?
-        .map(|bytes| decode(&bytes))
-        .transpose()?;
+    let held: Option<Vec<(String, Value)>> =
+        row.get::<_, Option<Vec<u8>>>(5)?.map(|bytes| decode(&bytes)).transpose()?;
     let kept_from: Option<u16> = row.get(6)?;
     Ok(json!({
         "id": row.get::<_, i64>(0)?,
@@ -193,11 +186,7 @@ fn decode<T: for<'a> serde::Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
 }
 
 fn object(row: &[(String, Value)]) -> Json {
-    Json::Object(
-        row.iter()
-            .map(|(name, held)| (name.clone(), value(held)))
-            .collect::<Map<_, _>>(),
-    )
+    Json::Object(row.iter().map(|(name, held)| (name.clone(), value(held))).collect::<Map<_, _>>())
 }
 
 /// A value as JSON. What JSON cannot say exactly is an object that names its class.

@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
-use tt_migrations::capture::{base, ids};
 use std::sync::Arc;
+use tt_migrations::capture::{base, ids};
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{Key, Row, key_bytes, read};
 use tt_migrations::shape::Schema;
@@ -54,19 +54,9 @@ pub(crate) fn make(
     }
     let rows = builder.rows();
     let definitions = schema::since(&snapshot, from)?;
-    let mut pieces = if definitions.is_empty() {
-        Vec::new()
-    } else {
-        vec![encode_definitions(&definitions)]
-    };
+    let mut pieces = if definitions.is_empty() { Vec::new() } else { vec![encode_definitions(&definitions)] };
     pieces.extend(builder.finish());
-    Ok(Feed {
-        from,
-        to,
-        merged,
-        pieces,
-        rows,
-    })
+    Ok(Feed { from, to, merged, pieces, rows })
 }
 
 /// The tables as they are in this snapshot: a program may have added a column since the writer looked.
@@ -87,8 +77,7 @@ fn in_this_shape<'r>(conn: &Connection, replica: &'r Replica) -> rusqlite::Resul
 pub(crate) fn waits(conn: &Connection, edge: EdgeId, from: Version, to: Version) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3)
                OR EXISTS (SELECT 1 FROM _sync_schema WHERE version > ?1 AND version <= ?2)";
-    conn.prepare_cached(sql)?
-        .query_row((from.0 as i64, to.0 as i64, i64::from(edge.0)), |row| row.get(0))
+    conn.prepare_cached(sql)?.query_row((from.0 as i64, to.0 as i64, i64::from(edge.0)), |row| row.get(0))
 }
 
 /// Last changeset of an edge that is merged.
@@ -134,7 +123,7 @@ fn put_rows(
         let place = ids::place(conn, tracked)?;
         place.lo..=place.hi
     } else {
-        1..=0
+        RangeInclusive::new(1, 0)
     };
     // Two spellings of a key that SQLite takes for one are one row.
     let mut seen = HashSet::new();
@@ -143,22 +132,12 @@ fn put_rows(
             continue;
         }
         match as_cut(conn, tracked, &key, noted, &fresh)? {
-            Some(row) => builder.push(
-                Kind::Put,
-                table,
-                tracked.keys(),
-                &names,
-                row.iter().map(Value::as_ref),
-            ),
+            Some(row) => {
+                builder.push(Kind::Put, table, tracked.keys(), &names, row.iter().map(Value::as_ref))
+            }
             None => {
                 let names = &names[..tracked.keys()];
-                builder.push(
-                    Kind::Gone,
-                    table,
-                    tracked.keys(),
-                    names,
-                    key.iter().map(Value::as_ref),
-                );
+                builder.push(Kind::Gone, table, tracked.keys(), names, key.iter().map(Value::as_ref));
             }
         }
     }

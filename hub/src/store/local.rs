@@ -7,8 +7,8 @@
 use super::log::KeyLog;
 use super::trash;
 use rusqlite::{Connection, Result};
-use tt_migrations::capture::ids;
 use tt_migrations::capture::collect::{Collected, Sink, clear, collect};
+use tt_migrations::capture::ids;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{Key, Row};
 use tt_protocol::merge::Stamp;
@@ -31,12 +31,7 @@ pub(crate) fn cut(
     version: Version,
     now: i64,
 ) -> Result<bool> {
-    let mut sink = LocalSink {
-        conn,
-        policy,
-        version,
-        log: KeyLog::default(),
-    };
+    let mut sink = LocalSink { conn, policy, version, log: KeyLog::default() };
     let mut done: Vec<(&Tracked, Collected)> = Vec::new();
     for tracked in replica.tables.values() {
         let collected = collect(conn, tracked, now, &mut sink)?;
@@ -57,17 +52,13 @@ pub(crate) fn cut(
 
 impl LocalSink<'_> {
     const fn stamp(at: i64) -> Stamp {
-        Stamp {
-            at,
-            edge: EdgeId::HUB,
-        }
+        Stamp { at, edge: EdgeId::HUB }
     }
 }
 
 impl Sink for LocalSink<'_> {
     fn insert(&mut self, tracked: &Tracked, row: &[ValueRef<'_>], _time: i64) -> Result<()> {
-        self.log
-            .as_sent(tracked, row.iter().take(tracked.keys()).copied());
+        self.log.as_sent(tracked, row.iter().take(tracked.keys()).copied());
         Ok(())
     }
 
@@ -79,30 +70,19 @@ impl Sink for LocalSink<'_> {
         live: &[ValueRef<'_>],
         time: i64,
     ) -> Result<()> {
-        let key: Key = live
-            .iter()
-            .take(tracked.keys())
-            .copied()
-            .map(ValueRef::to_owned)
-            .collect();
+        let key: Key = live.iter().take(tracked.keys()).copied().map(ValueRef::to_owned).collect();
         let rule = self.policy.table(&tracked.table.name);
-        if changed
-            .iter()
-            .filter_map(|place| tracked.names.get(*place))
-            .any(|name| !rule.is_counter(name))
-        {
+        if changed.iter().filter_map(|place| tracked.names.get(*place)).any(|name| !rule.is_counter(name)) {
             trash::set_stamp(self.conn, tracked, &key, Self::stamp(time))?;
         }
-        self.log
-            .as_sent(tracked, live.iter().take(tracked.keys()).copied());
+        self.log.as_sent(tracked, live.iter().take(tracked.keys()).copied());
         Ok(())
     }
 
     fn delete(&mut self, tracked: &Tracked, base: &[ValueRef<'_>], time: i64) -> Result<()> {
         let row: Row = base.iter().copied().map(ValueRef::to_owned).collect();
         trash::keep(self.conn, tracked, &row, self.version, Self::stamp(time))?;
-        self.log
-            .as_sent(tracked, base.iter().take(tracked.keys()).copied());
+        self.log.as_sent(tracked, base.iter().take(tracked.keys()).copied());
         Ok(())
     }
 }

@@ -39,11 +39,7 @@ impl KeyLog {
 
     /// Writes the keys under their version.
     pub(crate) fn write(self, conn: &Connection, version: Version, origin: EdgeId) -> Result<()> {
-        let sent = self
-            .as_sent
-            .finish()
-            .into_iter()
-            .map(|keys| (i64::from(origin.0), keys));
+        let sent = self.as_sent.finish().into_iter().map(|keys| (i64::from(origin.0), keys));
         let changed = self.changed.finish().into_iter().map(|keys| (NOBODY, keys));
         let mut insert = conn
             .prepare_cached("INSERT INTO _sync_log(version, part, origin, keys) VALUES (?1, ?2, ?3, ?4)")?;
@@ -55,11 +51,6 @@ impl KeyLog {
 }
 
 fn push<'v>(builder: &mut PieceBuilder, tracked: &Tracked, key: impl IntoIterator<Item = ValueRef<'v>>) {
-    let names: Vec<&str> = tracked
-        .names
-        .iter()
-        .take(tracked.keys())
-        .map(String::as_str)
-        .collect();
+    let names: Vec<&str> = tracked.names.iter().take(tracked.keys()).map(String::as_str).collect();
     builder.push(Kind::Gone, &tracked.table.name, tracked.keys(), &names, key);
 }

@@ -18,9 +18,9 @@ mod update;
 use super::conflict::{self, Entry, Kind as ConflictKind};
 use super::log::KeyLog;
 use super::trash;
-use rusqlite::Connection;
 use delete::Overruled;
 use repair::{Moved, Wanted};
+use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tt_migrations::capture::ids;
@@ -68,6 +68,8 @@ enum Waiting {
         key: Key,
         before: Row,
         set: Vec<(String, Value)>,
+        /// Columns in which another writer is overruled, if it goes in, and that writer.
+        won: (Vec<Clash>, Stamp),
         at: i64,
     },
 }
@@ -90,6 +92,8 @@ pub(crate) struct Merge<'a> {
     brought_back: Vec<(String, Key)>,
     /// Rows that were given another parent, as they were at the hub before.
     reparented: Vec<(Arc<Tracked>, Key, Row)>,
+    /// When the device made the changes that were read last: the time of what follows from them.
+    at: i64,
     /// Tables with new foreign ids.
     grown: BTreeSet<String>,
     conflicts: u64,
@@ -111,6 +115,7 @@ impl<'a> Merge<'a> {
             vacated: Wanted::new(),
             moved: Vec::new(),
             brought_back: Vec::new(),
+            at: 0,
             reparented: Vec::new(),
             grown: BTreeSet::new(),
             conflicts: 0,
@@ -130,6 +135,9 @@ impl<'a> Merge<'a> {
         let Some(tracked) = self.mergeable(change) else {
             return self.hold_for_schema(change);
         };
+        if change.rows.rows() > 0 {
+            self.at = change.time(0);
+        }
         match change.kind {
             Kind::Delete => self.deletes(&tracked, change),
             Kind::Update => self.updates(&tracked, change),
@@ -148,10 +156,7 @@ impl<'a> Merge<'a> {
                 .zip(&change.columns)
                 .take(change.keys)
                 .all(|(a, b)| a.eq_ignore_ascii_case(b));
-        let known = change
-            .columns
-            .iter()
-            .all(|column| tracked.place(column).is_some());
+        let known = change.columns.iter().all(|column| tracked.place(column).is_some());
         (same_key && known).then(|| Arc::clone(tracked))
     }
 
@@ -180,13 +185,7 @@ impl<'a> Merge<'a> {
     }
 
     fn finish(self) -> Result<u64, MergeError> {
-        let Context {
-            conn,
-            replica,
-            version,
-            edge,
-            ..
-        } = self.context;
+        let Context { conn, replica, version, edge, .. } = self.context;
         self.log.write(conn, version, edge)?;
         for tracked in self.grown.iter().filter_map(|name| replica.get(name)) {
             own_no_stranger(conn, tracked)?;
@@ -201,22 +200,13 @@ impl<'a> Merge<'a> {
             let found: Option<Key> = foreign
                 .columns
                 .iter()
-                .map(|column| {
-                    names
-                        .iter()
-                        .position(|name| name.eq_ignore_ascii_case(column))
-                        .map(&value)
-                })
+                .map(|column| names.iter().position(|name| name.eq_ignore_ascii_case(column)).map(&value))
                 .collect();
             let Some(values) = found.filter(|values| !values.iter().any(Value::is_null)) else {
                 continue;
             };
             let slot = (tracked.table.name.clone(), place);
-            self.parents
-                .entry(slot)
-                .or_default()
-                .entry(key_bytes(&values))
-                .or_insert(values);
+            self.parents.entry(slot).or_default().entry(key_bytes(&values)).or_insert(values);
         }
     }
 
@@ -237,8 +227,7 @@ impl<'a> Merge<'a> {
         action: &str,
     ) -> Result<(), MergeError> {
         let key: Vec<(String, Value)> = row.iter().take(tracked.keys()).cloned().collect();
-        self.log
-            .changed(tracked, &key.iter().map(|(_, value)| value.clone()).collect());
+        self.log.changed(tracked, &key.iter().map(|(_, value)| value.clone()).collect());
         let row = Some(row);
         self.list(Entry {
             kind,
@@ -263,23 +252,11 @@ impl<'a> Merge<'a> {
         action: &str,
     ) -> Result<(), MergeError> {
         let key = conflict::named_key(tracked, key);
-        self.list(Entry {
-            kind,
-            table: &tracked.table.name,
-            key,
-            clashes,
-            row: None,
-            kept,
-            lost,
-            action,
-        })
+        self.list(Entry { kind, table: &tracked.table.name, key, clashes, row: None, kept, lost, action })
     }
 
     const fn stamp(&self, at: i64) -> Stamp {
-        Stamp {
-            at,
-            edge: self.context.edge,
-        }
+        Stamp { at, edge: self.context.edge }
     }
 
     /// Keeps the image of a row and deletes it.
@@ -302,7 +279,8 @@ fn own_no_stranger(conn: &Connection, tracked: &Tracked) -> rusqlite::Result<()>
     let place = ids::place(conn, tracked)?;
     let (table, key) = (ident(&tracked.table.name), ident(&tracked.names[0]));
     let sql = format!("SELECT MAX({key}) FROM {table} WHERE {key} BETWEEN ?1 AND ?2");
-    let largest: Option<i64> = conn.prepare_cached(&sql)?.query_row((place.lo, place.hi), |row| row.get(0))?;
+    let largest: Option<i64> =
+        conn.prepare_cached(&sql)?.query_row((place.lo, place.hi), |row| row.get(0))?;
     largest.map_or(Ok(()), |largest| ids::mark_cut(conn, tracked, largest))
 }
 
@@ -310,9 +288,5 @@ fn zip_owned<'v>(
     names: &[String],
     values: impl Iterator<Item = tt_protocol::value::ValueRef<'v>>,
 ) -> Vec<(String, Value)> {
-    names
-        .iter()
-        .cloned()
-        .zip(values.map(tt_protocol::value::ValueRef::to_owned))
-        .collect()
+    names.iter().cloned().zip(values.map(tt_protocol::value::ValueRef::to_owned)).collect()
 }

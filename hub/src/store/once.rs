@@ -20,19 +20,10 @@ pub(super) fn merge_one(
     version: &mut Version,
     now: Millis,
 ) -> Result<Outcome, MergeError> {
-    let Changeset {
-        edge,
-        seq,
-        hash,
-        cursor,
-        ..
-    } = changeset;
+    let Changeset { edge, seq, hash, cursor, .. } = changeset;
     if let Some((known, merged_as)) = find_merged(conn, *edge, *seq)? {
         let caught_up = !feed::waits(conn, *edge, *cursor, merged_as)?;
-        let merged = Outcome::Merged {
-            version: merged_as,
-            caught_up,
-        };
+        let merged = Outcome::Merged { version: merged_as, caught_up };
         return Ok(if known == *hash { merged } else { Outcome::Fork });
     }
     let merged = feed::merged_seq(conn, *edge)?;
@@ -47,7 +38,10 @@ pub(super) fn merge_one(
         Ok(()) => {
             conn.execute_batch("RELEASE changeset")?;
             *version = version.next();
-            Ok(Outcome::Merged { version: *version, caught_up: !feed::waits(conn, *edge, *cursor, *version)? })
+            Ok(Outcome::Merged {
+                version: *version,
+                caught_up: !feed::waits(conn, *edge, *cursor, *version)?,
+            })
         }
         Err(error) => {
             conn.execute_batch("ROLLBACK TO changeset; RELEASE changeset")?;
@@ -73,8 +67,10 @@ fn merge_new(
     let context = merge::Context { conn, replica, policy, edge: *edge, version };
     merge::Merge::run(context, pieces)?;
     let row = (edge.0, seq.0 as i64, hash, version.0 as i64, now.0);
-    conn.prepare_cached("INSERT INTO _sync_merged(edge, seq, hash, version, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(row)?;
+    conn.prepare_cached(
+        "INSERT INTO _sync_merged(edge, seq, hash, version, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(row)?;
     Ok(())
 }
 
@@ -99,7 +95,11 @@ pub(super) fn is_about_the_file(error: &rusqlite::Error) -> bool {
 }
 
 /// Hash and version under which a changeset was merged.
-pub(super) fn find_merged(conn: &Connection, edge: EdgeId, seq: Seq) -> rusqlite::Result<Option<([u8; 32], Version)>> {
+pub(super) fn find_merged(
+    conn: &Connection,
+    edge: EdgeId,
+    seq: Seq,
+) -> rusqlite::Result<Option<([u8; 32], Version)>> {
     conn.prepare_cached("SELECT hash, version FROM _sync_merged WHERE edge = ?1 AND seq = ?2")?
         .query_row((edge.0, seq.0 as i64), |row| {
             Ok((row.get(0)?, Version(row.get::<_, i64>(1)?.unsigned_abs())))

@@ -54,7 +54,8 @@ pub(crate) fn collation<'t>(tracked: &'t Tracked, column: &str) -> Option<&'t st
 fn converted(declared: &str, value: &Value) -> Value {
     let upper = declared.to_ascii_uppercase();
     let has = |part: &str| upper.contains(part);
-    let numeric = has("INT") || !(has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") || upper.is_empty());
+    let numeric =
+        has("INT") || !(has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") || upper.is_empty());
     match value {
         Value::Text(text) if numeric => number(text).unwrap_or_else(|| value.clone()),
         Value::Real(real) if numeric => whole(*real).map_or_else(|| value.clone(), Value::Integer),

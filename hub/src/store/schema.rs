@@ -51,7 +51,8 @@ pub(super) fn declare(conn: &Connection, replica: &Replica, version: Version) ->
 
 /// Definitions that an edge at `from` has not been told.
 pub(super) fn since(conn: &Connection, from: Version) -> Result<Vec<TableDefinition>, StoreError> {
-    let mut statement = conn.prepare_cached("SELECT definition FROM _sync_schema WHERE version > ?1 ORDER BY version, tab")?;
+    let mut statement =
+        conn.prepare_cached("SELECT definition FROM _sync_schema WHERE version > ?1 ORDER BY version, tab")?;
     let rows = statement.query_map([from.0 as i64], |row| row.get::<_, Vec<u8>>(0))?;
     let mut definitions = Vec::new();
     for bytes in rows {

@@ -44,8 +44,5 @@ fn strip(copy: &Path) -> Result<Snapshot, StoreError> {
         state::set_text(&conn, state::POLICY, &policy)?;
     }
     conn.execute_batch("VACUUM")?;
-    Ok(Snapshot {
-        epoch: Epoch(epoch.unsigned_abs()),
-        version: Version(version.unsigned_abs()),
-    })
+    Ok(Snapshot { epoch: Epoch(epoch.unsigned_abs()), version: Version(version.unsigned_abs()) })
 }

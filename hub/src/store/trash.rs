@@ -24,10 +24,7 @@ impl Image {
     /// The row in the table's present columns. A column gained since is NULL.
     pub(crate) fn row(&self, tracked: &Tracked) -> Row {
         let value = |name: &String| {
-            let found = self
-                .named
-                .iter()
-                .find(|(have, _)| have.eq_ignore_ascii_case(name));
+            let found = self.named.iter().find(|(have, _)| have.eq_ignore_ascii_case(name));
             found.map_or(Value::Null, |(_, value)| value.clone())
         };
         tracked.names.iter().map(value).collect()
@@ -66,32 +63,25 @@ pub(crate) fn keep(
 /// The image at `key`, if it is still kept.
 pub(crate) fn find(conn: &Connection, tracked: &Tracked, key: &Key) -> Result<Option<Image>> {
     let sql = "SELECT row, version, edge, at FROM _sync_trash WHERE tab = ?1 AND key = ?2";
-    conn.prepare_cached(sql)?
-        .query_row((&tracked.table.name, key_bytes(tracked, key)), image)
-        .optional()
+    conn.prepare_cached(sql)?.query_row((&tracked.table.name, key_bytes(tracked, key)), image).optional()
 }
 
 /// All images of a table that one version deleted.
 pub(crate) fn of_version(conn: &Connection, tracked: &Tracked, version: Version) -> Result<Vec<Image>> {
     let sql = "SELECT row, version, edge, at FROM _sync_trash WHERE tab = ?1 AND version = ?2";
-    conn.prepare_cached(sql)?
-        .query_map((&tracked.table.name, version.0 as i64), image)?
-        .collect()
+    conn.prepare_cached(sql)?.query_map((&tracked.table.name, version.0 as i64), image)?.collect()
 }
 
 /// All images of a table, for a foreign key that does not point at the primary key.
 pub(crate) fn of_table(conn: &Connection, tracked: &Tracked) -> Result<Vec<Image>> {
     let sql = "SELECT row, version, edge, at FROM _sync_trash WHERE tab = ?1";
-    conn.prepare_cached(sql)?
-        .query_map([&tracked.table.name], image)?
-        .collect()
+    conn.prepare_cached(sql)?.query_map([&tracked.table.name], image)?.collect()
 }
 
 /// Forgets an image: the row is back.
 pub(crate) fn forget(conn: &Connection, tracked: &Tracked, key: &Key) -> Result<()> {
     let sql = "DELETE FROM _sync_trash WHERE tab = ?1 AND key = ?2";
-    conn.prepare_cached(sql)?
-        .execute((&tracked.table.name, key_bytes(tracked, key)))?;
+    conn.prepare_cached(sql)?.execute((&tracked.table.name, key_bytes(tracked, key)))?;
     Ok(())
 }
 
@@ -101,15 +91,8 @@ fn image(row: &rusqlite::Row<'_>) -> Result<Image> {
     let named = from_bytes(&bytes).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     })?;
-    let stamp = Stamp {
-        edge: EdgeId(row.get(2)?),
-        at: row.get(3)?,
-    };
-    Ok(Image {
-        named,
-        version: Version(version as u64),
-        stamp,
-    })
+    let stamp = Stamp { edge: EdgeId(row.get(2)?), at: row.get(3)? };
+    Ok(Image { named, version: Version(version as u64), stamp })
 }
 
 /// Who changed a row last; None when nobody did since it was made.
@@ -117,10 +100,7 @@ pub(crate) fn stamp(conn: &Connection, tracked: &Tracked, key: &Key) -> Result<O
     let sql = "SELECT edge, at FROM _sync_stamp WHERE tab = ?1 AND key = ?2";
     conn.prepare_cached(sql)?
         .query_row((&tracked.table.name, key_bytes(tracked, key)), |row| {
-            Ok(Stamp {
-                edge: EdgeId(row.get(0)?),
-                at: row.get(1)?,
-            })
+            Ok(Stamp { edge: EdgeId(row.get(0)?), at: row.get(1)? })
         })
         .optional()
 }
@@ -129,7 +109,11 @@ pub(crate) fn stamp(conn: &Connection, tracked: &Tracked, key: &Key) -> Result<O
 pub(crate) fn set_stamp(conn: &Connection, tracked: &Tracked, key: &Key, stamp: Stamp) -> Result<()> {
     let sql = "INSERT INTO _sync_stamp(tab, key, edge, at) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT(tab, key) DO UPDATE SET edge = excluded.edge, at = excluded.at";
-    conn.prepare_cached(sql)?
-        .execute((&tracked.table.name, key_bytes(tracked, key), stamp.edge.0, stamp.at))?;
+    conn.prepare_cached(sql)?.execute((
+        &tracked.table.name,
+        key_bytes(tracked, key),
+        stamp.edge.0,
+        stamp.at,
+    ))?;
     Ok(())
 }

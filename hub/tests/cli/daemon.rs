@@ -53,11 +53,7 @@ fn it_starts_again_after_it_was_killed() {
     daemon.signal("KILL");
     daemon.end();
     assert!(folder.data().join("hub.addr.json").exists(), "a leftover");
-    assert_eq!(
-        folder.json(&["status"])["daemon"],
-        false,
-        "a dead socket is no daemon"
-    );
+    assert_eq!(folder.json(&["status"])["daemon"], false, "a dead socket is no daemon");
     folder.json(&["invite", "a"]);
     let daemon = folder.serve();
     assert_eq!(addresses(&folder)["pid"], daemon.pid());
@@ -67,15 +63,9 @@ fn it_starts_again_after_it_was_killed() {
 fn a_second_one_hears_who_is_there() {
     let folder = Folder::with_hub();
     let daemon = folder.serve();
-    let said = folder
-        .hub(&["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-        .failure();
+    let said = folder.hub(&["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]).failure();
     assert!(said.contains(&format!("pid {}", daemon.pid())), "{said}");
-    assert_eq!(
-        addresses(&folder)["pid"],
-        daemon.pid(),
-        "the first is not disturbed"
-    );
+    assert_eq!(addresses(&folder)["pid"], daemon.pid(), "the first is not disturbed");
 }
 
 #[test]
@@ -83,15 +73,11 @@ fn a_taken_port_is_named() {
     let folder = Folder::with_hub();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let taken = udp.local_addr().unwrap().to_string();
-    let said = folder
-        .hub(&["serve", "--listen", &taken, "--http", "127.0.0.1:0"])
-        .failure();
+    let said = folder.hub(&["serve", "--listen", &taken, "--http", "127.0.0.1:0"]).failure();
     assert!(said.contains(&taken) && said.contains("--listen"), "{said}");
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = tcp.local_addr().unwrap().to_string();
-    let said = folder
-        .hub(&["serve", "--listen", "127.0.0.1:0", "--http", &taken])
-        .failure();
+    let said = folder.hub(&["serve", "--listen", "127.0.0.1:0", "--http", &taken]).failure();
     assert!(said.contains(&taken) && said.contains("--http"), "{said}");
     assert!(!folder.data().join("hub.addr.json").exists());
 }
@@ -110,10 +96,7 @@ fn it_is_healthy() {
         answer
     };
     let answer = get("/healthz");
-    assert!(
-        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
     assert!(get("/else").starts_with("HTTP/1.1 404 "));
 }
 
@@ -133,11 +116,7 @@ fn tokens_carry_what_was_advertised_and_it_is_kept() {
     assert_eq!(token(&folder), ["hub.example.com:4747", "[::1]:5"]);
     drop(daemon);
     let _daemon = folder.serve();
-    assert_eq!(
-        token(&folder),
-        ["hub.example.com:4747", "[::1]:5"],
-        "kept in hub.toml"
-    );
+    assert_eq!(token(&folder), ["hub.example.com:4747", "[::1]:5"], "kept in hub.toml");
 }
 
 #[test]
@@ -147,12 +126,7 @@ fn commands_work_through_the_daemon() {
     folder.json(&["invite", "a"]);
     folder.hub(&["revoke", "a"]).fine();
     assert!(folder.hub(&["revoke", "a"]).failure().contains("no device `a`"));
-    assert!(
-        folder
-            .hub(&["invite", "Not A Name"])
-            .failure()
-            .contains("Not A Name")
-    );
+    assert!(folder.hub(&["invite", "Not A Name"]).failure().contains("Not A Name"));
     assert_eq!(folder.json(&["edges"]), json!([]));
     assert_eq!(folder.json(&["conflicts"]), json!([]));
 }
@@ -164,17 +138,12 @@ fn what_a_program_writes_becomes_a_version() {
     let program = Connection::open(folder.database()).unwrap();
     program.busy_timeout(DEADLINE).unwrap();
     program
-        .execute(
-            "INSERT INTO employees(username, full_name, password_hash) VALUES ('a', 'A', '')",
-            [],
-        )
+        .execute("INSERT INTO employees(username, full_name, password_hash) VALUES ('a', 'A', '')", [])
         .unwrap();
     let version = || folder.json(&["status"])["version"].as_u64().unwrap();
     until("the row is cut", || version() > 0);
     let before = version();
-    program
-        .execute("UPDATE employees SET full_name = 'B'", [])
-        .unwrap();
+    program.execute("UPDATE employees SET full_name = 'B'", []).unwrap();
     until("the change is cut", || version() > before);
 }
 
@@ -186,8 +155,6 @@ fn bad_settings_are_named() {
     assert!(said.contains("hub.toml:1"), "{said}");
     fs::write(folder.data().join("hub.toml"), "").unwrap();
     fs::remove_dir_all(folder.data().join("ca")).unwrap();
-    let said = folder
-        .hub(&["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-        .failure();
+    let said = folder.hub(&["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]).failure();
     assert!(said.contains("ca.key") && said.contains("missing"), "{said}");
 }

@@ -7,9 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/fixtures")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -31,10 +29,7 @@ fn a_new_hub_is_whole_and_private() {
     let count = |sql: &str| -> i64 { conn.query_row(sql, [], |row| row.get(0)).unwrap() };
     assert_eq!(count("SELECT count(*) FROM purchase_orders"), 0);
     assert_eq!(count("SELECT count(*) FROM _sync_text WHERE name = 'policy'"), 1);
-    assert!(
-        count("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'") > 0,
-        "capture"
-    );
+    assert!(count("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'") > 0, "capture");
 }
 
 #[test]
@@ -43,17 +38,11 @@ fn a_second_init_harms_nothing() {
     let (database, key) = (folder.database(), folder.data().join("ca/ca.key"));
     let before = (fs::read(&database).unwrap(), fs::read(&key).unwrap());
     let said = folder.hub(&["init"]).failure();
-    assert!(
-        said.contains("there is a hub") && said.contains("serve"),
-        "{said}"
-    );
+    assert!(said.contains("there is a hub") && said.contains("serve"), "{said}");
     assert_eq!((fs::read(&database).unwrap(), fs::read(&key).unwrap()), before);
     fs::remove_file(&database).unwrap();
     let said = folder.hub(&["init"]).failure();
-    assert!(
-        said.contains("authority"),
-        "an authority is never replaced: {said}"
-    );
+    assert!(said.contains("authority"), "an authority is never replaced: {said}");
     assert_eq!(fs::read(&key).unwrap(), before.1);
 }
 
@@ -68,15 +57,8 @@ fn files_of_the_real_program_are_adopted_with_every_row() {
         assert_eq!(fs::read(&source).unwrap(), before, "{name} is left as it is");
         assert_eq!(names(source.parent().unwrap()), ["hub", "source.db"]);
         let rows = said["rows"].as_object().unwrap();
-        assert_eq!(
-            rows.len(),
-            tables,
-            "{name}: all tables but those of the program's own migrations"
-        );
-        let (old, new) = (
-            Connection::open(&source).unwrap(),
-            Connection::open(folder.database()).unwrap(),
-        );
+        assert_eq!(rows.len(), tables, "{name}: all tables but those of the program's own migrations");
+        let (old, new) = (Connection::open(&source).unwrap(), Connection::open(folder.database()).unwrap());
         for (table, told) in rows {
             let sql = format!("SELECT count(*) FROM {table}");
             let count = |conn: &Connection| -> i64 { conn.query_row(&sql, [], |row| row.get(0)).unwrap() };
@@ -102,11 +84,7 @@ fn a_file_in_use_is_adopted_with_what_is_only_in_its_log() {
         .unwrap();
     let said = adopt(&folder, &source).fine();
     assert!(said.stdout.contains("boxes: 3 rows"), "{}", said.stdout);
-    assert!(
-        said.stderr.contains("\"notes\" has no primary key"),
-        "said loudly: {}",
-        said.stderr
-    );
+    assert!(said.stderr.contains("\"notes\" has no primary key"), "said loudly: {}", said.stderr);
     program.execute("INSERT INTO boxes(n) VALUES (4)", []).unwrap();
     assert_eq!(folder.json(&["status"])["keyless"][0], "notes");
     let said = folder.hub(&["status"]).fine().stdout;
@@ -148,10 +126,7 @@ fn a_bad_policy_names_its_line_and_leaves_nothing() {
     assert!(init().failure().contains("policy.toml"));
     fs::write(&file, "[table.po_lines]\ncounter = [\"good_count\"]\n").unwrap();
     let said = init().failure();
-    assert!(
-        said.contains("policy.toml:2") && said.contains("counter"),
-        "{said}"
-    );
+    assert!(said.contains("policy.toml:2") && said.contains("counter"), "{said}");
     assert!(!folder.data().exists());
     fs::write(&file, "[table.elsewhere]\ncounters = [\"n\"]\n").unwrap();
     let said = init().fine();

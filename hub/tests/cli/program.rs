@@ -40,10 +40,7 @@ pub(crate) fn tt_hub(arguments: &[&str]) -> Said {
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tt-hub"));
-    command
-        .env_remove("TT_HUB_DATA")
-        .env_remove("TT_LOG")
-        .stdin(Stdio::null());
+    command.env_remove("TT_HUB_DATA").env_remove("TT_LOG").stdin(Stdio::null());
     command
 }
 
@@ -77,9 +74,7 @@ impl Said {
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-        }
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
     /// With a hub in it.
@@ -124,12 +119,7 @@ impl Folder {
         let mut command = program();
         command.arg("--data").arg(self.data());
         command.args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-        let mut child = command
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || {
@@ -139,11 +129,7 @@ impl Folder {
                 }
             }
         });
-        let mut daemon = Daemon {
-            child,
-            lines,
-            ready: String::new(),
-        };
+        let mut daemon = Daemon { child, lines, ready: String::new() };
         daemon.ready = daemon.line();
         daemon
     }
@@ -156,9 +142,8 @@ impl Folder {
 
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -175,13 +160,7 @@ impl Daemon {
 
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// Waits for the end: the exit code and what was left on stderr.

@@ -15,19 +15,12 @@ fn invite_prints_a_token_and_what_to_type() {
     let said = folder.hub(&["invite", "station-1"]).fine();
     let token = said.stdout.lines().next().unwrap().to_owned();
     assert!(said.stdout.contains(&format!("tt-edge join {token}")));
-    assert!(
-        said.stderr.contains("--advertise"),
-        "a local address is warned of: {}",
-        said.stderr
-    );
+    assert!(said.stderr.contains("--advertise"), "a local address is warned of: {}", said.stderr);
     let decoded = Token::decode(&token).unwrap();
     assert_eq!(decoded.name, "station-1");
     assert_eq!(decoded.addresses, ["127.0.0.1:4747"]);
     let said = folder.json(&["invite", "station-1", "--role", "scanner", "--ttl", "30m"]);
-    assert_eq!(
-        (said["name"].as_str(), said["role"].as_str()),
-        (Some("station-1"), Some("scanner"))
-    );
+    assert_eq!((said["name"].as_str(), said["role"].as_str()), (Some("station-1"), Some("scanner")));
     assert!(said["expires_at"].is_i64());
     assert_ne!(said["token"], json!(token), "inviting again makes another token");
 }
@@ -75,14 +68,8 @@ fn edges_have_the_shape_that_scripts_read() {
         "blocked",
     ];
     assert_eq!(keys(&list[0]), wanted);
-    assert_eq!(
-        (&list[0]["state"], &list[0]["device"]),
-        (&json!("away"), &json!(1))
-    );
-    assert!(
-        list[0]["oldest_unsent_s"].as_u64() > Some(60),
-        "it grew since it was told"
-    );
+    assert_eq!((&list[0]["state"], &list[0]["device"]), (&json!("away"), &json!(1)));
+    assert!(list[0]["oldest_unsent_s"].as_u64() > Some(60), "it grew since it was told");
     folder.hub(&["revoke", "station-1"]).fine();
     assert_eq!(folder.json(&["edges"])[0]["state"], "revoked");
     assert!(folder.hub(&["revoke", "station-1"]).failure().contains("already"));
@@ -101,18 +88,8 @@ fn status_is_one_screen() {
     assert_eq!(status["devices"]["away"], 1);
     assert_eq!(status["open_conflicts"], 0);
     assert_eq!(status["tables"]["purchase_orders"]["rows"], 0);
-    assert_eq!(
-        status["tables"]["purchase_orders"]["digest"]
-            .as_str()
-            .unwrap()
-            .len(),
-        32
-    );
-    assert!(
-        status["id_space_used"]
-            .as_f64()
-            .is_some_and(|used| (0.0..0.01).contains(&used))
-    );
+    assert_eq!(status["tables"]["purchase_orders"]["digest"].as_str().unwrap().len(), 32);
+    assert!(status["id_space_used"].as_f64().is_some_and(|used| (0.0..0.01).contains(&used)));
     assert!(status["bytes"].as_u64() > Some(0));
     let said = folder.hub(&["status"]).fine().stdout;
     assert!(said.contains("not running") && said.contains("1 away"), "{said}");
@@ -124,27 +101,16 @@ fn conflicts_are_a_list() {
     assert_eq!(folder.json(&["conflicts"]), json!([]));
     assert_eq!(folder.json(&["conflicts", "--all"]), json!([]));
     assert_eq!(folder.hub(&["conflicts"]).fine().stdout, "no conflicts\n");
-    assert!(
-        folder
-            .hub(&["conflicts", "show", "7"])
-            .failure()
-            .contains("no conflict 7")
-    );
+    assert!(folder.hub(&["conflicts", "show", "7"]).failure().contains("no conflict 7"));
 }
 
 #[test]
 fn a_damaged_database_is_named() {
     let folder = Folder::with_hub();
-    std::fs::write(
-        folder.database(),
-        "gone, and longer than the header of a database file is".repeat(9),
-    )
-    .unwrap();
+    std::fs::write(folder.database(), "gone, and longer than the header of a database file is".repeat(9))
+        .unwrap();
     for command in ["status", "edges", "conflicts", "serve"] {
         let said = folder.hub(&[command]).failure();
-        assert!(
-            said.contains("tablet_counter.db") && said.contains("backup"),
-            "{command}: {said}"
-        );
+        assert!(said.contains("tablet_counter.db") && said.contains("backup"), "{command}: {said}");
     }
 }

@@ -57,18 +57,11 @@ pub(super) fn place(sql: &str) -> Result<Place, ClauseError> {
 
 /// Positions of `PRIMARY KEY` directly inside the outer parentheses.
 fn primary_keys(tokens: &[Token<'_>]) -> Result<Vec<usize>, ClauseError> {
-    let open = tokens
-        .iter()
-        .position(|token| token.is_mark("("))
-        .ok_or(ClauseError::NoColumns)?;
+    let open = tokens.iter().position(|token| token.is_mark("(")).ok_or(ClauseError::NoColumns)?;
     let head = &tokens[..open];
-    let temporary = head
-        .get(1)
-        .is_some_and(|token| token.is_word("TEMP") || token.is_word("TEMPORARY"));
+    let temporary = head.get(1).is_some_and(|token| token.is_word("TEMP") || token.is_word("TEMPORARY"));
     let creates = head.first().is_some_and(|token| token.is_word("CREATE"))
-        && head
-            .get(1 + usize::from(temporary))
-            .is_some_and(|token| token.is_word("TABLE"))
+        && head.get(1 + usize::from(temporary)).is_some_and(|token| token.is_word("TABLE"))
         && !head.iter().any(|token| token.is_word("AS"));
     if !creates {
         return Err(ClauseError::NoColumns);
@@ -123,18 +116,11 @@ fn column_constraint(tokens: &[Token<'_>], after_key: usize) -> Result<Place, Cl
     if word(next, "AUTOINCREMENT") {
         next += 1;
     }
-    tokens
-        .get(next - 1)
-        .map(place_behind)
-        .ok_or(ClauseError::Parentheses)
+    tokens.get(next - 1).map(place_behind).ok_or(ClauseError::Parentheses)
 }
 
 fn place_behind(last: &Token<'_>) -> Place {
-    if last.is_word("AUTOINCREMENT") {
-        Place::Present
-    } else {
-        Place::After(last.range.end)
-    }
+    if last.is_word("AUTOINCREMENT") { Place::Present } else { Place::After(last.range.end) }
 }
 
 #[cfg(test)]
@@ -172,10 +158,7 @@ mod tests {
             ("CREATE VIRTUAL TABLE t USING fts5(a)", ClauseError::NoColumns),
             ("CREATE TABLE t", ClauseError::NoColumns),
             ("CREATE TABLE t(a, b)", ClauseError::Keys(0)),
-            (
-                "CREATE TABLE t(a PRIMARY KEY, b PRIMARY KEY)",
-                ClauseError::Keys(2),
-            ),
+            ("CREATE TABLE t(a PRIMARY KEY, b PRIMARY KEY)", ClauseError::Keys(2)),
             ("CREATE TABLE t(a CHECK (a > 0", ClauseError::Parentheses),
         ] {
             assert_eq!(with_autoincrement(text), Err(error), "{text}");

@@ -51,11 +51,7 @@ const ALIASES: [&str; 24] = [
 #[test]
 fn rowid_aliases_get_autoincrement_and_keep_everything() {
     for (shape, key) in ALIASES.iter().enumerate() {
-        for head in [
-            "CREATE TABLE t",
-            "CREATE TABLE IF NOT EXISTS \"t\"",
-            "create table main.[t]",
-        ] {
+        for head in ["CREATE TABLE t", "CREATE TABLE IF NOT EXISTS \"t\"", "create table main.[t]"] {
             let columns = key.replace("{a}", "note TEXT DEFAULT \"none\"");
             let mut conn = open(&format!(
                 "PRAGMA foreign_keys=OFF; {head} ({columns});
@@ -65,40 +61,21 @@ fn rowid_aliases_get_autoincrement_and_keep_everything() {
             ));
             assert!(upgraded(&mut conn, "T").expect(key), "{key}");
             survives(&conn, &format!("{shape}: {key}"));
-            assert!(
-                !upgraded(&mut conn, "t").expect(key),
-                "a second time there is nothing to do: {key}"
-            );
+            assert!(!upgraded(&mut conn, "t").expect(key), "a second time there is nothing to do: {key}");
         }
     }
 }
 
 fn survives(conn: &Connection, case: &str) {
-    let ids: String = ask(
-        conn,
-        "SELECT group_concat(id || note, ' ') FROM (SELECT * FROM t ORDER BY id)",
-    );
+    let ids: String = ask(conn, "SELECT group_concat(id || note, ' ') FROM (SELECT * FROM t ORDER BY id)");
     assert_eq!(ids, "3a 7b 9bb", "{case}");
-    assert_eq!(
-        ask::<i64>(conn, "SELECT seq FROM sqlite_sequence WHERE name = 't'"),
-        9,
-        "{case}"
-    );
-    conn.execute_batch("DELETE FROM t WHERE id = 9; INSERT INTO t(note) VALUES ('c')")
-        .expect(case);
-    assert_eq!(
-        ask::<i64>(conn, "SELECT max(id) FROM t"),
-        10,
-        "the id of a deleted row came back: {case}"
-    );
+    assert_eq!(ask::<i64>(conn, "SELECT seq FROM sqlite_sequence WHERE name = 't'"), 9, "{case}");
+    conn.execute_batch("DELETE FROM t WHERE id = 9; INSERT INTO t(note) VALUES ('c')").expect(case);
+    assert_eq!(ask::<i64>(conn, "SELECT max(id) FROM t"), 10, "the id of a deleted row came back: {case}");
     conn.execute_batch("UPDATE sqlite_sequence SET seq = 5000; INSERT INTO t(note) VALUES ('d')")
         .expect(case);
     assert_eq!(ask::<i64>(conn, "SELECT max(id) FROM t"), 5001, "{case}");
-    assert_eq!(
-        ask::<i64>(conn, "SELECT max(id) FROM log"),
-        5001,
-        "the trigger is gone: {case}"
-    );
+    assert_eq!(ask::<i64>(conn, "SELECT max(id) FROM log"), 5001, "the trigger is gone: {case}");
     let by_index = "SELECT count(*) FROM t INDEXED BY t_note WHERE note >= 'b'";
     assert_eq!(ask::<i64>(conn, by_index), 3, "{case}");
     assert_eq!(ask::<String>(conn, "PRAGMA integrity_check"), "ok", "{case}");
@@ -120,10 +97,7 @@ fn other_keys_are_left_alone() {
     ] {
         let mut conn = open(table);
         assert!(!upgraded(&mut conn, "t").expect(table), "{table}");
-        assert_eq!(
-            ask::<String>(&conn, "SELECT sql FROM sqlite_schema WHERE name = 't'"),
-            table
-        );
+        assert_eq!(ask::<String>(&conn, "SELECT sql FROM sqlite_schema WHERE name = 't'"), table);
     }
 }
 
@@ -135,19 +109,10 @@ fn strict_tables_generated_columns_and_odd_names() {
             "g",
             "CREATE TABLE g(id INTEGER PRIMARY KEY, a, b AS (a + 1), c GENERATED ALWAYS AS (a * 2) STORED)",
         ),
-        (
-            "it's \"odd\"",
-            "CREATE TABLE \"it's \"\"odd\"\"\"(id INTEGER PRIMARY KEY, a)",
-        ),
-        (
-            "größe",
-            "CREATE TABLE größe(\"der schlüssel\" INTEGER PRIMARY KEY, a)",
-        ),
+        ("it's \"odd\"", "CREATE TABLE \"it's \"\"odd\"\"\"(id INTEGER PRIMARY KEY, a)"),
+        ("größe", "CREATE TABLE größe(\"der schlüssel\" INTEGER PRIMARY KEY, a)"),
         ("virtual", "CREATE TABLE virtual(id INTEGER PRIMARY KEY, a)"),
-        (
-            "r",
-            "CREATE TABLE r(id INTEGER PRIMARY KEY, a, rowid TEXT, _rowid_ TEXT, oid TEXT)",
-        ),
+        ("r", "CREATE TABLE r(id INTEGER PRIMARY KEY, a, rowid TEXT, _rowid_ TEXT, oid TEXT)"),
     ] {
         let mut conn = open(sql);
         assert!(upgraded(&mut conn, table).expect(sql), "{sql}");
@@ -169,8 +134,7 @@ fn added_and_renamed_columns_do_not_matter() {
          INSERT INTO t(a) VALUES (1); ALTER TABLE t DROP COLUMN a;",
     );
     assert!(upgraded(&mut conn, "t").expect("upgrade"));
-    conn.execute_batch("DELETE FROM t; INSERT INTO t(b) VALUES ('y')")
-        .expect("insert");
+    conn.execute_batch("DELETE FROM t; INSERT INTO t(b) VALUES ('y')").expect("insert");
     assert_eq!(ask::<i64>(&conn, "SELECT id FROM t"), 2);
 }
 
@@ -188,21 +152,12 @@ fn a_rollback_takes_it_back_and_other_connections_see_a_commit() {
     let tx = conn.transaction().expect("begin");
     assert!(upgrade(&tx, "t").expect("upgrade"));
     tx.rollback().expect("rollback");
-    assert_eq!(
-        ask::<i64>(
-            &conn,
-            "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%AUTOINC%'"
-        ),
-        0
-    );
-    conn.execute_batch("DELETE FROM t; INSERT INTO t(a) VALUES (2)")
-        .expect("plain keys again");
+    assert_eq!(ask::<i64>(&conn, "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%AUTOINC%'"), 0);
+    conn.execute_batch("DELETE FROM t; INSERT INTO t(a) VALUES (2)").expect("plain keys again");
     assert_eq!(ask::<i64>(&conn, "SELECT id FROM t"), 1);
 
     assert!(upgraded(&mut conn, "t").expect("upgrade"));
-    other
-        .execute_batch("DELETE FROM t; INSERT INTO t(a) VALUES (3)")
-        .expect("the other connection follows");
+    other.execute_batch("DELETE FROM t; INSERT INTO t(a) VALUES (3)").expect("the other connection follows");
     assert_eq!(ask::<i64>(&conn, "SELECT id FROM t"), 2);
     assert_eq!(ask::<String>(&other, "PRAGMA integrity_check"), "ok");
 }
@@ -219,32 +174,13 @@ fn old_faults_are_not_our_doing() {
 #[test]
 fn errors_say_what_and_leave_the_transaction_usable() {
     let mut conn = open("CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE VIEW v AS SELECT 1 AS id");
-    assert!(matches!(
-        upgrade(&conn, "t"),
-        Err(AutoincrementError::NoTransaction(_))
-    ));
-    assert!(matches!(
-        upgraded(&mut conn, "nowhere"),
-        Err(AutoincrementError::NoTable(_))
-    ));
-    assert!(matches!(
-        upgraded(&mut conn, "v"),
-        Err(AutoincrementError::NoTable(_))
-    ));
+    assert!(matches!(upgrade(&conn, "t"), Err(AutoincrementError::NoTransaction(_))));
+    assert!(matches!(upgraded(&mut conn, "nowhere"), Err(AutoincrementError::NoTable(_))));
+    assert!(matches!(upgraded(&mut conn, "v"), Err(AutoincrementError::NoTable(_))));
     let tx = conn.transaction().expect("begin");
     tx.execute_batch("PRAGMA query_only=ON").expect("no more writing");
-    assert!(matches!(
-        upgrade(&tx, "t"),
-        Err(AutoincrementError::Sqlite { .. })
-    ));
-    tx.execute_batch("PRAGMA query_only=OFF; INSERT INTO t(a) VALUES (1)")
-        .expect("still usable");
+    assert!(matches!(upgrade(&tx, "t"), Err(AutoincrementError::Sqlite { .. })));
+    tx.execute_batch("PRAGMA query_only=OFF; INSERT INTO t(a) VALUES (1)").expect("still usable");
     tx.commit().expect("commit");
-    assert_eq!(
-        ask::<i64>(
-            &conn,
-            "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%AUTOINC%'"
-        ),
-        0
-    );
+    assert_eq!(ask::<i64>(&conn, "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%AUTOINC%'"), 0);
 }

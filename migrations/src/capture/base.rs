@@ -38,11 +38,7 @@ pub fn value_column(column: &str) -> String {
 pub fn columns(table: &Table) -> Vec<String> {
     let ordered = table.ordered_names();
     let place = |(index, name): (usize, &String)| {
-        if index < table.key.len() {
-            key_column(name)
-        } else {
-            value_column(name)
-        }
+        if index < table.key.len() { key_column(name) } else { value_column(name) }
     };
     ordered.iter().enumerate().map(place).collect()
 }
@@ -70,10 +66,7 @@ pub fn note(conn: &Connection, table: &Table, key: &[Value]) -> Result<Option<No
     let width = table.columns.len();
     conn.prepare_cached(&sql)?
         .query_row(params_from_iter(bound(key.iter().map(Value::as_ref))), |row| {
-            Ok(Note {
-                existed: row.get(0)?,
-                row: copy(row, 1, 1 + width)?,
-            })
+            Ok(Note { existed: row.get(0)?, row: copy(row, 1, 1 + width)? })
         })
         .optional()
 }
@@ -83,24 +76,15 @@ pub fn note(conn: &Connection, table: &Table, key: &[Value]) -> Result<Option<No
 /// # Errors
 /// When SQLite fails.
 pub fn rebase(conn: &Connection, table: &Table, row: &[Value]) -> Result<()> {
-    let sets: Vec<_> = columns(table)
-        .iter()
-        .skip(table.key.len())
-        .map(|column| format!("{column} = ?"))
-        .collect();
+    let sets: Vec<_> =
+        columns(table).iter().skip(table.key.len()).map(|column| format!("{column} = ?")).collect();
     if sets.is_empty() {
         return Ok(());
     }
-    let sql = format!(
-        "UPDATE {} SET {} WHERE {}",
-        quoted(table),
-        sets.join(", "),
-        at_key(table)
-    );
+    let sql = format!("UPDATE {} SET {} WHERE {}", quoted(table), sets.join(", "), at_key(table));
     let (key, values) = row.split_at(table.key.len());
     let parameters = values.iter().chain(key).map(Value::as_ref);
-    conn.prepare_cached(&sql)?
-        .execute(params_from_iter(bound(parameters)))?;
+    conn.prepare_cached(&sql)?.execute(params_from_iter(bound(parameters)))?;
     Ok(())
 }
 
@@ -128,8 +112,7 @@ pub fn add(conn: &Connection, table: &Table, live: &[Value], was: Option<&Vec<Va
 /// When SQLite fails.
 pub fn forget(conn: &Connection, table: &Table, key: &[Value]) -> Result<()> {
     let sql = format!("DELETE FROM {} WHERE {}", quoted(table), at_key(table));
-    conn.prepare_cached(&sql)?
-        .execute(params_from_iter(bound(key.iter().map(Value::as_ref))))?;
+    conn.prepare_cached(&sql)?.execute(params_from_iter(bound(key.iter().map(Value::as_ref))))?;
     Ok(())
 }
 
@@ -147,9 +130,5 @@ fn quoted(table: &Table) -> String {
 }
 
 fn at_key(table: &Table) -> String {
-    table
-        .key_names()
-        .map(|name| format!("{} = ?", key_column(name)))
-        .collect::<Vec<_>>()
-        .join(" AND ")
+    table.key_names().map(|name| format!("{} = ?", key_column(name))).collect::<Vec<_>>().join(" AND ")
 }

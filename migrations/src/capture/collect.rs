@@ -61,11 +61,7 @@ impl Collected {
 /// When SQLite or the sink fails.
 pub fn collect(conn: &Connection, tracked: &Tracked, now: i64, sink: &mut impl Sink) -> Result<Collected> {
     let noted = collect_notes(conn, tracked, sink)?;
-    let largest_fresh = if tracked.table.rowid_key {
-        collect_fresh(conn, tracked, now, sink)?
-    } else {
-        None
-    };
+    let largest_fresh = if tracked.table.rowid_key { collect_fresh(conn, tracked, now, sink)? } else { None };
     Ok(Collected { noted, largest_fresh })
 }
 
@@ -110,15 +106,9 @@ fn is_kept(tracked: &Tracked, row: &Row<'_>) -> Result<bool> {
 
 /// `_existed`, `_at`, live row present, row is fresh, then the base, then the live row.
 fn notes_sql(tracked: &Tracked) -> String {
-    let base_columns: Vec<_> = base::columns(&tracked.table)
-        .iter()
-        .map(|column| format!("b.{column}"))
-        .collect();
-    let live: Vec<_> = tracked
-        .names
-        .iter()
-        .map(|name| format!("t.{}", ident(name)))
-        .collect();
+    let base_columns: Vec<_> =
+        base::columns(&tracked.table).iter().map(|column| format!("b.{column}")).collect();
+    let live: Vec<_> = tracked.names.iter().map(|name| format!("t.{}", ident(name))).collect();
     let rowid = tracked.table.rowid_key;
     // The key's own collation, which need not be the column's.
     let same: Vec<_> = tracked
@@ -126,11 +116,7 @@ fn notes_sql(tracked: &Tracked) -> String {
         .key
         .iter()
         .map(|(name, collation)| {
-            let collate = if rowid {
-                String::new()
-            } else {
-                format!(" COLLATE {}", ident(collation))
-            };
+            let collate = if rowid { String::new() } else { format!(" COLLATE {}", ident(collation)) };
             format!("t.{} = b.{}{collate}", ident(name), base::key_column(name))
         })
         .collect();
@@ -159,12 +145,8 @@ fn notes_sql(tracked: &Tracked) -> String {
 fn hand_on(tracked: &Tracked, row: &Row<'_>, sink: &mut impl Sink) -> Result<bool> {
     let width = tracked.names.len();
     let (existed, time, lives) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    let base = (4..4 + width)
-        .map(|index| get(row, index))
-        .collect::<Result<Vec<_>>>()?;
-    let live = (4 + width..4 + 2 * width)
-        .map(|index| get(row, index))
-        .collect::<Result<Vec<_>>>()?;
+    let base = (4..4 + width).map(|index| get(row, index)).collect::<Result<Vec<_>>>()?;
+    let live = (4 + width..4 + 2 * width).map(|index| get(row, index)).collect::<Result<Vec<_>>>()?;
     match (existed, lives) {
         (false, true) => sink.insert(tracked, &live, time)?,
         (true, false) => sink.delete(tracked, &base, time)?,
@@ -187,9 +169,8 @@ fn hand_on_both(
         sink.insert(tracked, live, time)?;
         return Ok(true);
     }
-    let changed: Vec<usize> = (tracked.keys()..base.len())
-        .filter(|place| base[*place] != live[*place])
-        .collect();
+    let changed: Vec<usize> =
+        (tracked.keys()..base.len()).filter(|place| base[*place] != live[*place]).collect();
     if !changed.is_empty() {
         sink.update(tracked, &changed, base, live, time)?;
     }
@@ -214,9 +195,7 @@ fn collect_fresh(
     let mut largest = None;
     while let Some(row) = rows.next()? {
         largest = Some(row.get(0)?);
-        let values = (0..tracked.names.len())
-            .map(|index| get(row, index))
-            .collect::<Result<Vec<_>>>()?;
+        let values = (0..tracked.names.len()).map(|index| get(row, index)).collect::<Result<Vec<_>>>()?;
         sink.insert(tracked, &values, now)?;
     }
     Ok(largest)

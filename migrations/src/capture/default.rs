@@ -8,32 +8,19 @@ use crate::tokens::{Kind, tokenize};
 
 /// The default in parentheses, so that it can stand in any statement.
 pub(super) fn expression(sql: &str) -> String {
-    let tokens: Vec<_> = tokenize(sql)
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|token| token.kind != Kind::Comment)
-        .collect();
+    let tokens: Vec<_> =
+        tokenize(sql).unwrap_or_default().into_iter().filter(|token| token.kind != Kind::Comment).collect();
     let value = match &tokens[..] {
         [word] if word.kind == Kind::Word && !is_keyword(word.text) => text(word.text),
         [quoted] if quoted.kind == Kind::Quoted => text(&quoted.name().unwrap_or_default()),
-        _ => tokens
-            .iter()
-            .map(|token| token.text)
-            .collect::<Vec<_>>()
-            .join(" "),
+        _ => tokens.iter().map(|token| token.text).collect::<Vec<_>>().join(" "),
     };
     format!("({value})")
 }
 
 fn is_keyword(word: &str) -> bool {
-    const KEYWORDS: [&str; 6] = [
-        "NULL",
-        "TRUE",
-        "FALSE",
-        "CURRENT_TIME",
-        "CURRENT_DATE",
-        "CURRENT_TIMESTAMP",
-    ];
+    const KEYWORDS: [&str; 6] =
+        ["NULL", "TRUE", "FALSE", "CURRENT_TIME", "CURRENT_DATE", "CURRENT_TIMESTAMP"];
     KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(word))
 }
 

@@ -43,12 +43,7 @@ pub fn place(conn: &Connection, tracked: &Tracked) -> Result<Place> {
         // A program may have put anything there.
         .prepare_cached("SELECT COALESCE(MAX(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHERE name = ?1")?
         .query_row([&tracked.table.name], |row| row.get(0))?;
-    Ok(Place {
-        first,
-        lo,
-        hi,
-        counter,
-    })
+    Ok(Place { first, lo, hi, counter })
 }
 
 /// Makes sure that the next id that SQLite hands out lies in this device's block and above all others.
@@ -86,7 +81,10 @@ pub fn settle_disturbed(conn: &Connection, replica: &Replica, device: EdgeId) ->
                WHERE t.block_first > 0 AND (s.seq IS NULL OR s.seq < t.block_first - 1 OR s.seq >= t.hi)";
     let disturbed: Vec<String> =
         conn.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
-    disturbed.iter().filter_map(|name| replica.get(name)).try_for_each(|tracked| settle(conn, tracked, device))
+    disturbed
+        .iter()
+        .filter_map(|name| replica.get(name))
+        .try_for_each(|tracked| settle(conn, tracked, device))
 }
 
 /// A row with the id -1 always has a note: in an INSERT trigger -1 stands for "not chosen yet", so that a
@@ -157,11 +155,7 @@ fn begin(conn: &Connection, tracked: &Tracked, device: EdgeId, largest: i64) -> 
         IdBlock::containing(largest, device).filter(|block| device == EdgeId::HUB && largest < block.last());
     match own {
         Some(block) => write(conn, tracked, Some((block, largest + 1))),
-        None => write(
-            conn,
-            tracked,
-            IdBlock::above(largest, device).map(|block| (block, block.first())),
-        ),
+        None => write(conn, tracked, IdBlock::above(largest, device).map(|block| (block, block.first()))),
     }
 }
 
@@ -188,14 +182,8 @@ fn given(place: &Place) -> i64 {
 fn note_fresh(conn: &Connection, tracked: &Tracked, place: &Place) -> Result<()> {
     let key = ident(&tracked.table.key[0].0);
     let noted = base::key_column(&tracked.table.key[0].0);
-    let (base, table) = (
-        ident(&base::name(&tracked.table.name)),
-        ident(&tracked.table.name),
-    );
-    conn.execute(
-        &format!("DELETE FROM {base} WHERE {noted} BETWEEN ?1 AND ?2"),
-        (place.lo, place.hi),
-    )?;
+    let (base, table) = (ident(&base::name(&tracked.table.name)), ident(&tracked.table.name));
+    conn.execute(&format!("DELETE FROM {base} WHERE {noted} BETWEEN ?1 AND ?2"), (place.lo, place.hi))?;
     let sql = format!(
         "INSERT INTO {base}({noted}, _existed, _at) SELECT {key}, 0, {NOW} FROM {table} WHERE {key} BETWEEN ?1 AND ?2"
     );
@@ -212,15 +200,9 @@ fn write(conn: &Connection, tracked: &Tracked, block: Option<(IdBlock, i64)>) ->
     )?;
     let name = &tracked.table.name;
     if block.is_some()
-        && conn.execute(
-            "UPDATE sqlite_sequence SET seq = ?2 WHERE name = ?1",
-            (name, lo - 1),
-        )? == 0
+        && conn.execute("UPDATE sqlite_sequence SET seq = ?2 WHERE name = ?1", (name, lo - 1))? == 0
     {
-        conn.execute(
-            "INSERT INTO sqlite_sequence(name, seq) VALUES (?1, ?2)",
-            (name, lo - 1),
-        )?;
+        conn.execute("INSERT INTO sqlite_sequence(name, seq) VALUES (?1, ?2)", (name, lo - 1))?;
     }
     Ok(())
 }

@@ -53,15 +53,10 @@ pub fn install(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Ins
     let mut blind = Vec::new();
     let mut discovered = Vec::new();
     let found = existing_triggers(conn)?;
-    let first: bool = conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM _sync_table)", [], |row| {
-        row.get(0)
-    })?;
+    let first: bool =
+        conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM _sync_table)", [], |row| row.get(0))?;
     let mut wanted = HashMap::new();
-    for table in schema
-        .tables
-        .values()
-        .filter(|table| policy.table(&table.name).replicate)
-    {
+    for table in schema.tables.values().filter(|table| policy.table(&table.name).replicate) {
         if table.key.is_empty() {
             keyless.push(table.name.clone());
             continue;
@@ -83,16 +78,7 @@ pub fn install(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Ins
     drop_strangers(conn, &found, &wanted)?;
     mark_for_audit(conn, &blind)?;
     let schema_version = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
-    Ok(Installed {
-        replica: Replica {
-            schema_version,
-            schema,
-            tables,
-            keyless,
-        },
-        blind,
-        discovered,
-    })
+    Ok(Installed { replica: Replica { schema_version, schema, tables, keyless }, blind, discovered })
 }
 
 /// Removes every trace of ours from a file.
@@ -104,10 +90,8 @@ pub fn uninstall(conn: &Connection) -> rusqlite::Result<()> {
         conn.execute_batch(&format!("DROP TRIGGER {};", ident(name)))?;
     }
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '\\_sync\\_%' ESCAPE '\\'";
-    let tables: Vec<String> = conn
-        .prepare(sql)?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let tables: Vec<String> =
+        conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for table in tables {
         conn.execute_batch(&format!("DROP TABLE {};", ident(&table)))?;
     }
@@ -128,9 +112,7 @@ fn existing_triggers(conn: &Connection) -> rusqlite::Result<HashMap<String, Stri
     let sql =
         "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE '\\_sync\\_%' ESCAPE '\\'";
     conn.prepare(sql)?
-        .query_map([], |row| {
-            Ok((row.get::<_, String>(0)?.to_ascii_lowercase(), row.get(1)?))
-        })?
+        .query_map([], |row| Ok((row.get::<_, String>(0)?.to_ascii_lowercase(), row.get(1)?)))?
         .collect()
 }
 
@@ -139,10 +121,7 @@ fn number_of(conn: &Connection, table: &str) -> rusqlite::Result<(i64, bool)> {
     let sql = "SELECT tid FROM _sync_table WHERE name = ?1 COLLATE NOCASE";
     let found = conn.query_row(sql, [table], |row| row.get(0)).optional()?;
     if let Some(tid) = found {
-        conn.execute(
-            "UPDATE _sync_table SET name = ?2 WHERE tid = ?1 AND name <> ?2",
-            (tid, table),
-        )?;
+        conn.execute("UPDATE _sync_table SET name = ?2 WHERE tid = ?1 AND name <> ?2", (tid, table))?;
         return Ok((tid, true));
     }
     conn.execute("INSERT INTO _sync_table(name) VALUES (?1)", [table])?;
@@ -166,11 +145,7 @@ fn install_triggers(
             Some(sql) => {
                 unwatched |=
                     trigger.guards_uniques && !watched(sql).eq_ignore_ascii_case(watched(&trigger.sql));
-                conn.execute_batch(&format!(
-                    "DROP TRIGGER {}; {};",
-                    ident(&trigger.name),
-                    trigger.sql
-                ))?;
+                conn.execute_batch(&format!("DROP TRIGGER {}; {};", ident(&trigger.name), trigger.sql))?;
             }
             None => {
                 unwatched = true;

@@ -37,12 +37,7 @@ pub(super) const NOW: &str = "CAST((julianday() - 2440587.5) * 86400000.0 AS INT
 #[must_use]
 pub fn of(table: &Table, tid: i64) -> Vec<Trigger> {
     let text = Text { table, tid };
-    let mut found = vec![
-        text.before_insert(),
-        text.before_update(),
-        text.before_delete(),
-        text.key_change(),
-    ];
+    let mut found = vec![text.before_insert(), text.before_update(), text.before_delete(), text.key_change()];
     if table.rowid_key {
         found.push(text.after_insert());
     }
@@ -75,11 +70,7 @@ impl Text<'_> {
     }
 
     fn key_change(&self) -> Trigger {
-        let when = format!(
-            "NOT ({}) AND {}",
-            self.same_key("NEW", "OLD"),
-            self.new_key_given()
-        );
+        let when = format!("NOT ({}) AND {}", self.same_key("NEW", "OLD"), self.new_key_given());
         self.trigger("key", "BEFORE UPDATE", &when, &self.note_new_key())
     }
 
@@ -104,12 +95,8 @@ impl Text<'_> {
 
     /// Notes the row as it is, with the values that the statement is about to change.
     fn note_old(&self) -> String {
-        let values: Vec<_> = self
-            .table
-            .ordered()
-            .iter()
-            .map(|column| format!("OLD.{}", ident(&column.name)))
-            .collect();
+        let values: Vec<_> =
+            self.table.ordered().iter().map(|column| format!("OLD.{}", ident(&column.name))).collect();
         format!(
             "INSERT INTO {}({}, _existed, _at) VALUES ({}, 1, {NOW}) {};",
             self.base(),
@@ -122,13 +109,9 @@ impl Text<'_> {
     /// Notes what is at the key that the statement is about to fill: a row that it would replace, in its
     /// own spelling of the key, or nothing.
     fn note_new_key(&self) -> String {
-        let keys = self
-            .keys()
-            .map(|key| format!("ifnull(t.{key}, {})", self.new_value(&key)));
+        let keys = self.keys().map(|key| format!("ifnull(t.{key}, {})", self.new_value(&key)));
         let others = self.table.ordered().into_iter().skip(self.table.key.len());
-        let values: Vec<_> = keys
-            .chain(others.map(|column| format!("t.{}", ident(&column.name))))
-            .collect();
+        let values: Vec<_> = keys.chain(others.map(|column| format!("t.{}", ident(&column.name)))).collect();
         format!(
             "INSERT INTO {}({}, _existed, _at) SELECT {}, t.{} IS NOT NULL, {NOW} \
              FROM (SELECT 1) LEFT JOIN {} AS t ON {} WHERE 1 {};",
@@ -144,19 +127,13 @@ impl Text<'_> {
 
     fn touch(&self) -> String {
         let keys: Vec<_> = self.table.key_names().map(base::key_column).collect();
-        format!(
-            "ON CONFLICT({}) DO UPDATE SET _at = excluded._at",
-            keys.join(", ")
-        )
+        format!("ON CONFLICT({}) DO UPDATE SET _at = excluded._at", keys.join(", "))
     }
 
     /// True for a row that is not among the fresh ones of this device's block.
     fn stale(&self, row: &str) -> String {
         if !self.table.rowid_key {
-            let given: Vec<_> = self
-                .keys()
-                .map(|key| format!("{row}.{key} IS NOT NULL"))
-                .collect();
+            let given: Vec<_> = self.keys().map(|key| format!("{row}.{key} IS NOT NULL")).collect();
             return given.join(" AND ");
         }
         format!(
@@ -168,10 +145,7 @@ impl Text<'_> {
 
     /// A row with NULL in its key cannot be named on another node, so it is not noted.
     fn new_key_given(&self) -> String {
-        let given: Vec<_> = self
-            .keys()
-            .map(|key| format!("{} IS NOT NULL", self.new_value(&key)))
-            .collect();
+        let given: Vec<_> = self.keys().map(|key| format!("{} IS NOT NULL", self.new_value(&key))).collect();
         given.join(" AND ")
     }
 
@@ -185,31 +159,19 @@ impl Text<'_> {
 
     fn same_key(&self, one: &str, other: &str) -> String {
         let pair = |(name, collation): &(String, String)| {
-            format!(
-                "{one}.{0} IS {other}.{0}{1}",
-                ident(name),
-                self.collate(collation)
-            )
+            format!("{one}.{0} IS {other}.{0}{1}", ident(name), self.collate(collation))
         };
         self.table.key.iter().map(pair).collect::<Vec<_>>().join(" AND ")
     }
 
     fn collate(&self, collation: &str) -> String {
-        if self.table.rowid_key {
-            String::new()
-        } else {
-            format!(" COLLATE {}", ident(collation))
-        }
+        if self.table.rowid_key { String::new() } else { format!(" COLLATE {}", ident(collation)) }
     }
 
     /// What a quoted column will hold. Where REPLACE meets NULL in a NOT NULL column, SQLite puts the
     /// default in its place, and only after the BEFORE triggers.
     fn new_value(&self, quoted: &str) -> String {
-        let column = self
-            .table
-            .columns
-            .iter()
-            .find(|column| ident(&column.name) == quoted);
+        let column = self.table.columns.iter().find(|column| ident(&column.name) == quoted);
         let filled = column.filter(|column| column.not_null && !self.table.rowid_key_is(&column.name));
         match filled.and_then(|column| column.default.as_ref()) {
             Some(sql) => format!("ifnull(NEW.{quoted}, {})", default::expression(sql)),
@@ -225,11 +187,7 @@ impl Text<'_> {
             ident(&self.table.name)
         );
         let guards_uniques = matches!(suffix, "taken" | "unique");
-        Trigger {
-            name,
-            sql,
-            guards_uniques,
-        }
+        Trigger { name, sql, guards_uniques }
     }
 
     fn keys(&self) -> impl Iterator<Item = String> {

@@ -13,12 +13,7 @@ fn the_shipped_policy_says_what_the_program_means() {
     let policy = shipped();
     assert_eq!(policy.trash_keep_days, 90);
     assert_eq!(policy.schema.additive, Additive::Adopt);
-    for counter in [
-        "good_count",
-        "damaged_count",
-        "machine_good_count",
-        "machine_damaged_count",
-    ] {
+    for counter in ["good_count", "damaged_count", "machine_good_count", "machine_damaged_count"] {
         assert!(policy.table("po_lines").is_counter(counter));
     }
     assert!(policy.table("PURCHASE_ORDERS").is_counter("remaining_quantity"));
@@ -52,53 +47,23 @@ fn every_key_of_the_shipped_policy_is_explained() {
 fn an_empty_policy_is_all_defaults() {
     assert_eq!(parse("my.toml", "").expect("empty"), Policy::default());
     let partly = parse("my.toml", "[table.t]\nhold_deletes = { rows = 5 }").expect("partly");
-    assert_eq!(
-        partly.table("t").hold_deletes,
-        HoldDeletes { rows: 5, share: 0.5 }
-    );
+    assert_eq!(partly.table("t").hold_deletes, HoldDeletes { rows: 5, share: 0.5 });
 }
 
 #[test]
 fn errors_name_file_line_and_key() {
     for (text, start, part) in [
         ("trash_keep = 90", "my.toml:1: trash_keep: ", "unknown field"),
-        (
-            "[table.t]\ncounter = []",
-            "my.toml:2: table.t.counter: ",
-            "unknown field `counter`",
-        ),
-        (
-            "\n[table.t]\n\ncounters = 3",
-            "my.toml:4: table.t.counters: ",
-            "invalid type",
-        ),
-        (
-            "[table.t]\ncounters = [\n  \"a\",\n  1,\n]",
-            "my.toml:4: table.t.counters: ",
-            "invalid type",
-        ),
-        (
-            "[schema]\nadditive = \"maybe\"",
-            "my.toml:2: schema.additive: ",
-            "unknown variant `maybe`",
-        ),
-        (
-            "trash_keep_days = -1",
-            "my.toml:1: trash_keep_days: ",
-            "invalid value",
-        ),
+        ("[table.t]\ncounter = []", "my.toml:2: table.t.counter: ", "unknown field `counter`"),
+        ("\n[table.t]\n\ncounters = 3", "my.toml:4: table.t.counters: ", "invalid type"),
+        ("[table.t]\ncounters = [\n  \"a\",\n  1,\n]", "my.toml:4: table.t.counters: ", "invalid type"),
+        ("[schema]\nadditive = \"maybe\"", "my.toml:2: schema.additive: ", "unknown variant `maybe`"),
+        ("trash_keep_days = -1", "my.toml:1: trash_keep_days: ", "invalid value"),
         ("[table.t]\nwriters = [\"a\"", "my.toml:2: table.t.writers: ", ""),
-        (
-            "[table.t]\nhold_deletes = { row = 1 }",
-            "my.toml:2: table.t.hold_deletes: ",
-            "unknown field `row`",
-        ),
+        ("[table.t]\nhold_deletes = { row = 1 }", "my.toml:2: table.t.hold_deletes: ", "unknown field `row`"),
     ] {
         let error = refusal(text);
-        assert!(
-            error.starts_with(start) && error.contains(part),
-            "{text:?} gave {error:?}"
-        );
+        assert!(error.starts_with(start) && error.contains(part), "{text:?} gave {error:?}");
         assert!(!error.contains('\n'), "{error:?}");
     }
 }
@@ -110,10 +75,7 @@ fn contradictions_are_refused() {
             "\n[table.t]\ncounters = [\"a\"]\ngreatest = [\"A\"]",
             "my.toml:2: table.t.greatest: column \"A\" can follow only one rule",
         ),
-        (
-            "[table.t]\ntogether = [[\"a\"]]",
-            "my.toml:1: table.t.together: a group has two columns or more",
-        ),
+        ("[table.t]\ntogether = [[\"a\"]]", "my.toml:1: table.t.together: a group has two columns or more"),
         (
             "[table.t]\ntogether = [[\"a\", \"b\"], [\"B\", \"c\"]]",
             "my.toml:1: table.t.together: column \"B\" can follow only one rule",
@@ -126,10 +88,7 @@ fn contradictions_are_refused() {
             "[table.t]\nhold_deletes = { share = 1.5 }",
             "my.toml:1: table.t.hold_deletes: share is 1.5, not 0.0 to 1.0",
         ),
-        (
-            "[table.t]\n[table.u]\n[table.T]",
-            "my.toml:3: table.t: this table is named twice, apart from case",
-        ),
+        ("[table.t]\n[table.u]\n[table.T]", "my.toml:3: table.t: this table is named twice, apart from case"),
     ] {
         assert_eq!(refusal(text).to_lowercase(), expected.to_lowercase());
     }
@@ -145,8 +104,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn names_that_the_schema_lacks_are_warnings() {
     let conn = Connection::open_in_memory().expect("memory");
-    conn.execute_batch("CREATE TABLE Counts(id INTEGER PRIMARY KEY, Good INT, bad INT)")
-        .expect("table");
+    conn.execute_batch("CREATE TABLE Counts(id INTEGER PRIMARY KEY, Good INT, bad INT)").expect("table");
     let text = "[table.counts]\ncounters = [\"good\", \"ugly\"]\nkey = [\"Bad\", \"x\"]\n[table.nowhere]\nreplicate = false";
     let policy = parse("my.toml", text).expect("policy");
     assert_eq!(

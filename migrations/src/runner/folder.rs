@@ -12,10 +12,7 @@ use std::path::Path;
 /// # Errors
 /// [`MigrationError::Folder`] for a file that cannot be read, a name without number, or a gap.
 pub fn from_folder(folder: &Path) -> Result<Vec<Migration>, MigrationError> {
-    let refuse = |path: &Path, problem: String| MigrationError::Folder {
-        path: path.to_owned(),
-        problem,
-    };
+    let refuse = |path: &Path, problem: String| MigrationError::Folder { path: path.to_owned(), problem };
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|error| refuse(folder, error.to_string()))?,
@@ -28,18 +25,11 @@ pub fn from_folder(folder: &Path) -> Result<Vec<Migration>, MigrationError> {
         }
         let (number, name) = numbered(&path).ok_or_else(|| refuse(&path, "it has no number".to_owned()))?;
         let sql = std::fs::read_to_string(&path).map_err(|error| refuse(&path, error.to_string()))?;
-        found.push(Migration {
-            number,
-            name: Cow::Owned(name),
-            sql: Cow::Owned(sql),
-        });
+        found.push(Migration { number, name: Cow::Owned(name), sql: Cow::Owned(sql) });
     }
     found.sort_by_key(|migration| migration.number);
     if let Some(pair) = found.windows(2).find(|pair| pair[1].number != pair[0].number + 1) {
-        return Err(refuse(
-            folder,
-            format!("after {} comes {}", pair[0].number, pair[1].number),
-        ));
+        return Err(refuse(folder, format!("after {} comes {}", pair[0].number, pair[1].number)));
     }
     Ok(found)
 }

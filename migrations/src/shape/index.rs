@@ -10,9 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result};
 /// Name and collation of each indexed term; no name for an expression.
 pub(super) fn columns(conn: &Connection, index: &str) -> Result<Vec<(Option<String>, String)>> {
     let sql = "SELECT name, coll FROM pragma_index_xinfo(?1) WHERE \"key\" = 1 ORDER BY seqno";
-    conn.prepare_cached(sql)?
-        .query_map([index], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect()
+    conn.prepare_cached(sql)?.query_map([index], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 type Terms = Vec<(String, String)>;
@@ -28,27 +26,19 @@ pub(super) fn terms_and_predicate(
         return Ok((quoted(named), None));
     }
     let sql: Option<String> = conn
-        .query_row(
-            "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1",
-            [index],
-            |row| row.get(0),
-        )
+        .query_row("SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1", [index], |row| {
+            row.get(0)
+        })
         .optional()?
         .flatten();
     let sql = sql.unwrap_or_default();
-    let tokens: Vec<_> = tokenize(&sql)
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|token| token.kind != Kind::Comment)
-        .collect();
+    let tokens: Vec<_> =
+        tokenize(&sql).unwrap_or_default().into_iter().filter(|token| token.kind != Kind::Comment).collect();
     let predicate = partial.then(|| predicate(&tokens));
     if let Some(named) = named {
         return Ok((quoted(named), predicate));
     }
-    let collations: Vec<_> = columns(conn, index)?
-        .into_iter()
-        .map(|(_, collation)| collation)
-        .collect();
+    let collations: Vec<_> = columns(conn, index)?.into_iter().map(|(_, collation)| collation).collect();
     let texts = expressions(&tokens);
     if texts.len() != collations.len() {
         return Ok((Vec::new(), predicate));
@@ -57,17 +47,11 @@ pub(super) fn terms_and_predicate(
 }
 
 fn quoted(named: &[(String, String)]) -> Terms {
-    named
-        .iter()
-        .map(|(name, collation)| (ident(name), collation.clone()))
-        .collect()
+    named.iter().map(|(name, collation)| (ident(name), collation.clone())).collect()
 }
 
 fn predicate(tokens: &[Token<'_>]) -> String {
-    let from = tokens
-        .iter()
-        .rposition(|token| token.is_word("WHERE"))
-        .map_or(tokens.len(), |at| at + 1);
+    let from = tokens.iter().rposition(|token| token.is_word("WHERE")).map_or(tokens.len(), |at| at + 1);
     join(&tokens[from..])
 }
 
@@ -111,11 +95,7 @@ fn expression(mut tokens: &[Token<'_>]) -> String {
 }
 
 fn join(tokens: &[Token<'_>]) -> String {
-    tokens
-        .iter()
-        .map(|token| token.text)
-        .collect::<Vec<_>>()
-        .join(" ")
+    tokens.iter().map(|token| token.text).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

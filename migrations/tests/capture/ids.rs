@@ -22,15 +22,10 @@ fn ids_of_many_devices_never_meet() {
 /// Devices insert, delete, and apply each other's rows in random order. Each row is told to some others.
 fn many_devices(seed: u64) {
     let mut dice = Dice::new(seed);
-    let mut stations: Vec<_> = [0, 1, 2, 4095]
-        .map(|device| Station::of_device(TABLE, device))
-        .into();
+    let mut stations: Vec<_> = [0, 1, 2, 4095].map(|device| Station::of_device(TABLE, device)).into();
     for station in &stations {
         station.run("PRAGMA synchronous = OFF");
-        station
-            .daemon
-            .execute_batch("PRAGMA synchronous = OFF")
-            .expect("pragma");
+        station.daemon.execute_batch("PRAGMA synchronous = OFF").expect("pragma");
     }
     let mut given = BTreeSet::new();
     for _ in 0..1_500 {
@@ -66,14 +61,9 @@ fn a_foreign_id_far_above_moves_the_block_and_waiting_rows_are_still_cut() {
     let mut station = Station::new(TABLE);
     let waiting = station.insert("INSERT INTO t(v) VALUES (1)");
     let gone = station.insert("INSERT INTO t(v) VALUES (1)");
-    station.run(&format!(
-        "REPLACE INTO t VALUES ({gone}, 2); DELETE FROM t WHERE id = {gone}"
-    ));
+    station.run(&format!("REPLACE INTO t VALUES ({gone}, 2); DELETE FROM t WHERE id = {gone}"));
     let far = Value::Integer(1 << 45);
-    station.shadow.add(
-        station.replica.get("t").expect("t"),
-        vec![far.clone(), Value::Null],
-    );
+    station.shadow.add(station.replica.get("t").expect("t"), vec![far.clone(), Value::Null]);
     station.apply_foreign("t", &[far, Value::Null]);
     let after = station.insert("INSERT INTO t(v) VALUES (3)");
     assert!(after > 1 << 45 && IdBlock::containing(after, station.device).is_some());
@@ -83,10 +73,7 @@ fn a_foreign_id_far_above_moves_the_block_and_waiting_rows_are_still_cut() {
 /// Leaves `free` ids in the block of `t`.
 fn nearly_full(station: &mut Station, free: i64) {
     let place = station.place("t");
-    station.run(&format!(
-        "INSERT INTO t(id, v) VALUES ({}, 'near the end')",
-        place.hi - free
-    ));
+    station.run(&format!("INSERT INTO t(id, v) VALUES ({}, 'near the end')", place.hi - free));
 }
 
 #[test]
@@ -97,26 +84,16 @@ fn a_block_that_runs_out_gives_a_clear_error_and_work_goes_on() {
         nearly_full(&mut station, 3);
         let error = station.refused(&format!("INSERT {clause} INTO t(v) {ten}"));
         assert!(error.contains(NO_ID), "{clause}: {error}");
-        assert_eq!(
-            station.number("SELECT count(*) FROM t"),
-            1,
-            "{clause}: all or nothing"
-        );
+        assert_eq!(station.number("SELECT count(*) FROM t"), 1, "{clause}: all or nothing");
         for _ in 0..3 {
             station.run(&format!("INSERT {clause} INTO t(v) VALUES ('the last ones')"));
         }
         assert!(
-            station
-                .refused(&format!("INSERT {clause} INTO t(v) VALUES (1)"))
-                .contains(NO_ID),
+            station.refused(&format!("INSERT {clause} INTO t(v) VALUES (1)")).contains(NO_ID),
             "{clause}"
         );
         let neighbour = station.place("t").hi;
-        assert_eq!(
-            station.number("SELECT max(id) FROM t"),
-            neighbour,
-            "the last id of the block is given"
-        );
+        assert_eq!(station.number("SELECT max(id) FROM t"), neighbour, "the last id of the block is given");
         assert_eq!(station.cut().len(), 4, "{clause}");
         station.run(&format!("INSERT {clause} INTO t(v) {ten}"));
         assert_eq!(station.cut().len(), 10, "{clause}: a new block");
@@ -127,10 +104,7 @@ fn a_block_that_runs_out_gives_a_clear_error_and_work_goes_on() {
 fn a_well_used_block_is_left_at_the_next_cut() {
     let mut station = Station::new(TABLE);
     let before = station.place("t");
-    station.run(&format!(
-        "INSERT INTO t(id, v) VALUES ({}, 1)",
-        before.first + 100_000
-    ));
+    station.run(&format!("INSERT INTO t(id, v) VALUES ({}, 1)", before.first + 100_000));
     station.cut();
     assert!(station.place("t").first > before.hi);
     station.run("INSERT INTO t(v) VALUES (1)");
@@ -162,17 +136,11 @@ fn a_program_that_chooses_a_huge_id() {
     station.run("INSERT INTO t VALUES (9223372036854775806, 'above 2^53')");
     assert!(station.refused("INSERT INTO t(v) VALUES (1)").contains(NO_ID));
     assert_eq!(station.cut().len(), 2);
-    assert!(
-        station.refused("INSERT INTO t(v) VALUES (1)").contains(NO_ID),
-        "SQLite counts on from there"
-    );
+    assert!(station.refused("INSERT INTO t(v) VALUES (1)").contains(NO_ID), "SQLite counts on from there");
     station.run("DELETE FROM t WHERE id > 1 << 53");
     station.cut();
     let next = station.insert("INSERT INTO t(v) VALUES (1)");
-    assert!(
-        next > id && next < ID_MAX,
-        "once it has gone, ids go on above the last one given"
-    );
+    assert!(next > id && next < ID_MAX, "once it has gone, ids go on above the last one given");
 }
 
 #[test]
@@ -192,23 +160,13 @@ fn a_program_that_disturbs_the_counter() {
         station.run("DELETE FROM t");
         station.cut();
         station.run(statement);
-        if station
-            .program
-            .execute_batch("INSERT INTO t(v) VALUES (2)")
-            .is_ok()
-        {
-            assert!(
-                given.insert(station.program.last_insert_rowid()),
-                "{statement}: given twice"
-            );
+        if station.program.execute_batch("INSERT INTO t(v) VALUES (2)").is_ok() {
+            assert!(given.insert(station.program.last_insert_rowid()), "{statement}: given twice");
         }
         station.cut();
         let id = station.insert("INSERT INTO t(v) VALUES (3)");
         assert!(given.insert(id), "{statement}: {id} given twice");
-        assert!(
-            IdBlock::containing(id, station.device).is_some(),
-            "{statement}: {id}"
-        );
+        assert!(IdBlock::containing(id, station.device).is_some(), "{statement}: {id}");
         station.cut();
     }
 }
@@ -216,10 +174,7 @@ fn a_program_that_disturbs_the_counter() {
 #[test]
 fn the_hub_goes_on_where_an_adopted_file_stood() {
     let old = "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1), (500, 2);";
-    assert_eq!(
-        Station::of_device(old, EdgeId::HUB.0).insert("INSERT INTO t(v) VALUES (3)"),
-        501
-    );
+    assert_eq!(Station::of_device(old, EdgeId::HUB.0).insert("INSERT INTO t(v) VALUES (3)"), 501);
     let grown = old.replace("500", "1000000");
     let id = Station::of_device(&grown, EdgeId::HUB.0).insert("INSERT INTO t(v) VALUES (3)");
     assert!(id > 1_000_000 && IdBlock::containing(id, EdgeId::HUB).is_some());

@@ -41,12 +41,7 @@ fn measure_programs_with_and_without_capture() {
         }
         for (label, mut list) in LABELS.iter().zip(ratios) {
             list.sort_by(f64::total_cmp);
-            println!(
-                "  {label:<28} {:.2} ({:.2} to {:.2})",
-                list[RUNS / 2],
-                list[0],
-                list[RUNS - 1]
-            );
+            println!("  {label:<28} {:.2} ({:.2} to {:.2})", list[RUNS / 2], list[0], list[RUNS - 1]);
         }
     }
 }
@@ -64,8 +59,7 @@ fn plain_run(schema: &str) -> Vec<f64> {
     let folder = TempDir::new().expect("folder");
     let conn = Connection::open(folder.path().join("plain.db")).expect("open");
     conn.execute_batch(schema).expect("schema");
-    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
-        .expect("pragma");
+    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL").expect("pragma");
     phases(&conn, &mut || {})
 }
 
@@ -73,9 +67,7 @@ fn captured_run(schema: &str) -> Vec<f64> {
     let mut station = Station::new(schema);
     station.run("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
     let program = Connection::open(station.path()).expect("open");
-    program
-        .execute_batch("PRAGMA synchronous = NORMAL")
-        .expect("pragma");
+    program.execute_batch("PRAGMA synchronous = NORMAL").expect("pragma");
     phases(&program, &mut || drop(station.cut_unchecked()))
 }
 
@@ -91,8 +83,7 @@ fn phases(conn: &Connection, cut: &mut dyn FnMut()) -> Vec<f64> {
     cut();
     let delete = timed(|| {
         in_one(conn, |conn| {
-            conn.execute("DELETE FROM submissions WHERE id > 0", [])
-                .expect("delete");
+            conn.execute("DELETE FROM submissions WHERE id > 0", []).expect("delete");
         })
     });
     vec![insert, first, again, fresh, single, delete]
@@ -123,11 +114,7 @@ fn in_one(conn: &Connection, work: impl FnOnce(&Connection)) {
 
 fn update_all(conn: &Connection) {
     let mut ids = conn.prepare("SELECT id FROM submissions").expect("ids");
-    let ids: Vec<i64> = ids
-        .query_map([], |row| row.get(0))
-        .expect("ids")
-        .map(|id| id.expect("id"))
-        .collect();
+    let ids: Vec<i64> = ids.query_map([], |row| row.get(0)).expect("ids").map(|id| id.expect("id")).collect();
     let mut update = conn
         .prepare(
             "UPDATE submissions SET displays_made = displays_made + 1, admin_notes = 'seen' WHERE id = ?1",

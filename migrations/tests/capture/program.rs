@@ -6,16 +6,8 @@ use rusqlite::Connection;
 use tt_migrations::quote::{ident, text};
 use tt_migrations::shape::{Schema, Table};
 
-const CLAUSES: &[&str] = &[
-    "",
-    "",
-    "OR REPLACE ",
-    "OR REPLACE ",
-    "OR IGNORE ",
-    "OR FAIL ",
-    "OR ROLLBACK ",
-    "OR ABORT ",
-];
+const CLAUSES: &[&str] =
+    &["", "", "OR REPLACE ", "OR REPLACE ", "OR IGNORE ", "OR FAIL ", "OR ROLLBACK ", "OR ABORT "];
 const VALUES: &[&str] = &[
     "NULL",
     "1",
@@ -49,9 +41,7 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn new(conn: &Connection) -> Self {
         let tables = Schema::read(conn).expect("schema").tables.into_values();
-        Self {
-            tables: tables.filter(|table| !table.key.is_empty()).collect(),
-        }
+        Self { tables: tables.filter(|table| !table.key.is_empty()).collect() }
     }
 
     /// One statement, or one group of them that belongs together.
@@ -64,20 +54,14 @@ impl Program {
             10..=13 => update(table, dice, false),
             14..=16 => update(table, dice, true),
             17 => swap(table, dice),
-            18..=20 => format!(
-                "DELETE FROM {} WHERE {}",
-                ident(&table.name),
-                condition(table, dice)
-            ),
+            18..=20 => format!("DELETE FROM {} WHERE {}", ident(&table.name), condition(table, dice)),
             21 => format!(
                 "SAVEPOINT s; {}; {}; ROLLBACK TO s; RELEASE s",
                 insert(table, dice),
                 update(table, dice, true)
             ),
             22 => format!("SAVEPOINT s; {}; RELEASE s", update(table, dice, false)),
-            _ => dice
-                .pick(&["BEGIN", "COMMIT", "ROLLBACK", "BEGIN IMMEDIATE", "COMMIT"])
-                .to_owned(),
+            _ => dice.pick(&["BEGIN", "COMMIT", "ROLLBACK", "BEGIN IMMEDIATE", "COMMIT"]).to_owned(),
         }
     }
 
@@ -119,12 +103,7 @@ fn row(table: &Table, dice: &mut Dice) -> (Vec<String>, Vec<String>) {
 fn insert(table: &Table, dice: &mut Dice) -> String {
     let (names, values) = row(table, dice);
     let clause = dice.pick(CLAUSES);
-    format!(
-        "INSERT {clause}INTO {}({}) VALUES ({})",
-        ident(&table.name),
-        names.join(", "),
-        values.join(", ")
-    )
+    format!("INSERT {clause}INTO {}({}) VALUES ({})", ident(&table.name), names.join(", "), values.join(", "))
 }
 
 /// Several rows at once, made from the table's own.
@@ -132,9 +111,7 @@ fn insert_select(table: &Table, dice: &mut Dice) -> String {
     let (names, mut values) = row(table, dice);
     for (value, name) in values.iter_mut().zip(&names) {
         if dice.chance(60) {
-            *value = dice
-                .pick(&[name.as_str(), "n", "'a' || n", "n + 2", "-n"])
-                .to_owned();
+            *value = dice.pick(&[name.as_str(), "n", "'a' || n", "n + 2", "-n"]).to_owned();
         }
     }
     let name = ident(&table.name);
@@ -152,16 +129,9 @@ fn upsert(table: &Table, dice: &mut Dice) -> String {
     let (names, values) = row(table, dice);
     let column = &table.columns[dice.below(table.columns.len())].name;
     let set = dice.pick(&["excluded.", ""]);
-    let keys: Vec<_> = table
-        .key
-        .iter()
-        .map(|(name, collation)| format!("{} COLLATE {collation}", ident(name)))
-        .collect();
-    let target = if dice.chance(50) {
-        format!("({})", keys.join(", "))
-    } else {
-        String::new()
-    };
+    let keys: Vec<_> =
+        table.key.iter().map(|(name, collation)| format!("{} COLLATE {collation}", ident(name))).collect();
+    let target = if dice.chance(50) { format!("({})", keys.join(", ")) } else { String::new() };
     let action = match dice.below(3) {
         0 => "NOTHING".to_owned(),
         1 => format!("UPDATE SET {0} = {set}{0}", ident(column)),
@@ -186,11 +156,8 @@ fn update(table: &Table, dice: &mut Dice, with_key: bool) -> String {
             } else {
                 ident(&column.name)
             };
-            let change = if dice.chance(25) {
-                format!("{name} + 1")
-            } else {
-                value(table, &column.name, dice)
-            };
+            let change =
+                if dice.chance(25) { format!("{name} + 1") } else { value(table, &column.name, dice) };
             sets.push(format!("{name} = {change}"));
         }
     }
@@ -199,12 +166,7 @@ fn update(table: &Table, dice: &mut Dice, with_key: bool) -> String {
         sets.push(format!("{name} = {name}"));
     }
     let name = ident(&table.name);
-    format!(
-        "UPDATE {}{name} SET {} WHERE {}",
-        dice.pick(CLAUSES),
-        sets.join(", "),
-        condition(table, dice)
-    )
+    format!("UPDATE {}{name} SET {} WHERE {}", dice.pick(CLAUSES), sets.join(", "), condition(table, dice))
 }
 
 /// Exchanges two values of one column through a third, or both at once.
@@ -220,12 +182,7 @@ fn swap(table: &Table, dice: &mut Dice) -> String {
     }
     let through = if table.rowid_key { "987654" } else { "'through'" };
     let step = |to: &str, from: &str| format!("UPDATE {name} SET {quoted} = {to} WHERE {quoted} = {from}");
-    format!(
-        "{}; {}; {}",
-        step(through, &one),
-        step(&one, &other),
-        step(&other, through)
-    )
+    format!("{}; {}; {}", step(through, &one), step(&one, &other), step(&other, through))
 }
 
 fn condition(table: &Table, dice: &mut Dice) -> String {
@@ -263,11 +220,7 @@ fn value(table: &Table, column: &str, dice: &mut Dice) -> String {
     if table.rowid_key && table.key[0].0 == column {
         return id(table, dice);
     }
-    if dice.chance(20) {
-        from(&table.name, column, dice)
-    } else {
-        dice.pick(VALUES).to_owned()
-    }
+    if dice.chance(20) { from(&table.name, column, dice) } else { dice.pick(VALUES).to_owned() }
 }
 
 fn id(table: &Table, dice: &mut Dice) -> String {

@@ -41,19 +41,14 @@ fn one_world(schema: &str, seed: u64) -> Result<(), String> {
     station.run(dice.pick(&["PRAGMA foreign_keys = ON", "PRAGMA foreign_keys = OFF"]));
     station.run(dice.pick(&["PRAGMA journal_mode = WAL", "PRAGMA journal_mode = DELETE"]));
     station.run("PRAGMA synchronous = OFF");
-    station
-        .daemon
-        .execute_batch("PRAGMA synchronous = OFF")
-        .expect("pragma");
+    station.daemon.execute_batch("PRAGMA synchronous = OFF").expect("pragma");
     let program = Program::new(&station.program);
     let mut since_cut = Vec::new();
     for _ in 0..STEPS {
         let sql = program.statement(&mut dice);
         let outcome = station.program.execute_batch(&sql);
-        since_cut.push(format!(
-            "{sql}; -- {}",
-            outcome.err().map_or("ok".to_owned(), |error| error.to_string())
-        ));
+        since_cut
+            .push(format!("{sql}; -- {}", outcome.err().map_or("ok".to_owned(), |error| error.to_string())));
         if !dice.chance(12) {
             continue;
         }
@@ -83,13 +78,8 @@ fn one_world(schema: &str, seed: u64) -> Result<(), String> {
 /// The daemon applies an id of another device above everything that this one knows, so that the ids move
 /// to another block while rows are waiting for their cut.
 fn foreign_row(station: &mut Station, dice: &mut Dice) {
-    let tables: Vec<_> = station
-        .replica
-        .tables
-        .values()
-        .filter(|tracked| tracked.table.rowid_key)
-        .cloned()
-        .collect();
+    let tables: Vec<_> =
+        station.replica.tables.values().filter(|tracked| tracked.table.rowid_key).cloned().collect();
     if tables.is_empty() {
         return;
     }
@@ -104,9 +94,7 @@ fn foreign_row(station: &mut Station, dice: &mut Dice) {
     if station.daemon.execute(&insert, [id]) == Ok(1) {
         let mut select = station.daemon.prepare(&tracked.select).expect("select");
         let row: Vec<Value> = select
-            .query_row([id], |row| {
-                tt_migrations::value::copy(row, 0, tracked.names.len())
-            })
+            .query_row([id], |row| tt_migrations::value::copy(row, 0, tracked.names.len()))
             .expect("foreign row");
         station.shadow.add(&tracked, row);
     }

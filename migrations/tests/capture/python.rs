@@ -17,20 +17,13 @@ INSERT INTO event VALUES (1, 1, 'x'), (2, 1, 'final'), (3, 2, 'X');";
 /// Runs statements as a Python program would; false where there is no Python.
 fn python(station: &Station, statements: &str) -> bool {
     let script = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.executescript(sys.argv[2])\nc.commit()\nprint(sqlite3.sqlite_version)";
-    let Ok(output) = Command::new("python3")
-        .args(["-c", script])
-        .arg(station.path())
-        .arg(statements)
-        .output()
+    let Ok(output) =
+        Command::new("python3").args(["-c", script]).arg(station.path()).arg(statements).output()
     else {
         println!("skipped: there is no python3 here");
         return false;
     };
-    assert!(
-        output.status.success(),
-        "{statements}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{statements}: {}", String::from_utf8_lossy(&output.stderr));
     println!("SQLite {}", String::from_utf8_lossy(&output.stdout).trim());
     true
 }
@@ -58,18 +51,12 @@ fn an_older_library_replaces() {
     ) {
         return;
     }
-    assert_eq!(
-        station.cut(),
-        ["+ po 9", "+ setting THEME", "- po 2", "- setting theme"]
-    );
+    assert_eq!(station.cut(), ["+ po 9", "+ setting THEME", "- po 2", "- setting theme"]);
     python(
         &station,
         "UPDATE OR REPLACE event SET kind = 'final' WHERE id = 1; REPLACE INTO event VALUES (4, 2, 'X')",
     );
-    assert_eq!(
-        station.cut(),
-        ["+ event 4", "- event 2", "- event 3", "~ event 1: kind"]
-    );
+    assert_eq!(station.cut(), ["+ event 4", "- event 2", "- event 3", "~ event 1: kind"]);
     python(
         &station,
         "INSERT OR IGNORE INTO po(id, number) VALUES (1, 'Z'); INSERT OR REPLACE INTO po VALUES (1, 'A', 'Active', 1)",

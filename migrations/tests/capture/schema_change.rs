@@ -11,10 +11,7 @@ const LINES: &str =
 
 /// The shadow takes over columns that are new: they hold their default in every row as of the last cut.
 fn shadow_with_defaults(station: &mut Station, undo: &str) {
-    station
-        .program
-        .execute_batch(&format!("SAVEPOINT before; {undo}"))
-        .expect("undo");
+    station.program.execute_batch(&format!("SAVEPOINT before; {undo}")).expect("undo");
     station.shadow = Shadow::of(&station.program, &station.replica);
     station.run("ROLLBACK TO before; RELEASE before");
 }
@@ -31,24 +28,12 @@ fn installing_again_changes_nothing() {
 
 #[test]
 fn a_column_that_is_added_in_service() {
-    let defaults = [
-        "'x'",
-        "\"Active\"",
-        "Active",
-        "-5",
-        "(7)",
-        "TRUE",
-        "NULL",
-        "1.5",
-        "x'00ff'",
-        "\"say \"\"so\"\"\"",
-    ];
+    let defaults =
+        ["'x'", "\"Active\"", "Active", "-5", "(7)", "TRUE", "NULL", "1.5", "x'00ff'", "\"say \"\"so\"\"\""];
     for default in defaults {
         let mut station = Station::new(LINES);
         station.run("UPDATE lines SET n = 10 WHERE id = 1; DELETE FROM lines WHERE id = 3; INSERT INTO lines(n) VALUES (4)");
-        station.run(&format!(
-            "ALTER TABLE lines ADD COLUMN status NUMERIC DEFAULT {default}"
-        ));
+        station.run(&format!("ALTER TABLE lines ADD COLUMN status NUMERIC DEFAULT {default}"));
         station.run("UPDATE lines SET status = 'changed' WHERE id IN (1, 2)");
         station.run("INSERT INTO lines(id, n, status) VALUES (50, 1, 'mine')");
         let fresh = station.number("SELECT max(id) FROM lines");
@@ -59,14 +44,9 @@ fn a_column_that_is_added_in_service() {
              UPDATE lines SET n = id, status = (SELECT status FROM lines WHERE id = 3) WHERE id < 3"
         );
         shadow_with_defaults(&mut station, &undo);
-        let mut wanted = [
-            "+ lines 50",
-            "- lines 3",
-            "~ lines 1: n,status",
-            "~ lines 2: status",
-        ]
-        .map(str::to_owned)
-        .to_vec();
+        let mut wanted = ["+ lines 50", "- lines 3", "~ lines 1: n,status", "~ lines 2: status"]
+            .map(str::to_owned)
+            .to_vec();
         wanted.insert(0, format!("+ lines {fresh}"));
         wanted.sort();
         assert_eq!(station.cut(), wanted, "{default}");
@@ -85,10 +65,7 @@ fn a_rebuilt_table_is_reported_blind_and_watched_again() {
          ALTER TABLE new_lines RENAME TO lines; COMMIT;",
     );
     assert_eq!(station.install().blind, ["lines"]);
-    assert_eq!(
-        station.number("SELECT audit FROM _sync_table WHERE name = 'lines'"),
-        1
-    );
+    assert_eq!(station.number("SELECT audit FROM _sync_table WHERE name = 'lines'"), 1);
     station.cut_unchecked();
     station.shadow = Shadow::of(&station.daemon, &station.replica);
     station.run("UPDATE lines SET n = 9 WHERE id = 2; INSERT INTO lines(n) VALUES (5)");
@@ -126,10 +103,7 @@ fn a_renamed_table_is_a_new_one() {
     let mut station = Station::new(LINES);
     station.run("ALTER TABLE lines RENAME TO positions; UPDATE positions SET n = 7 WHERE id = 1");
     let installed = station.install();
-    assert_eq!(
-        (installed.blind, installed.discovered),
-        (Vec::new(), vec!["positions".to_owned()])
-    );
+    assert_eq!((installed.blind, installed.discovered), (Vec::new(), vec!["positions".to_owned()]));
     assert_eq!(station.cut(), ["+ positions 1", "+ positions 2", "+ positions 3"]);
     station.run("UPDATE positions SET n = 8 WHERE id = 2; INSERT INTO positions(n) VALUES (1)");
     assert_eq!(station.cut().len(), 2);
@@ -154,11 +128,7 @@ fn a_table_renamed_only_by_case_is_the_same_one() {
 #[test]
 fn a_column_that_capture_names_cannot_be_dropped_by_a_program() {
     let mut station = Station::new(LINES);
-    assert!(
-        station
-            .refused("ALTER TABLE lines DROP COLUMN n")
-            .contains("_sync_lines_")
-    );
+    assert!(station.refused("ALTER TABLE lines DROP COLUMN n").contains("_sync_lines_"));
     station.run("UPDATE lines SET n = 7 WHERE id = 1");
     assert_eq!(station.cut(), ["~ lines 1: n"]);
 }
@@ -177,11 +147,7 @@ fn a_new_table_is_found_with_its_rows() {
 fn a_new_unique_index_is_watched() {
     let mut station = Station::new(LINES);
     station.run("CREATE UNIQUE INDEX by_n ON lines(n)");
-    assert_eq!(
-        station.install().blind,
-        ["lines"],
-        "a REPLACE may have removed rows by it"
-    );
+    assert_eq!(station.install().blind, ["lines"], "a REPLACE may have removed rows by it");
     station.run("INSERT OR REPLACE INTO lines(id, n) VALUES (9, 2)");
     assert_eq!(station.cut(), ["+ lines 9", "- lines 2"]);
     station.run("DROP INDEX by_n");
@@ -200,9 +166,6 @@ fn uninstalling_leaves_no_trace() {
     let trace =
         "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%sync%' OR sql LIKE '%\\_sync\\_%' ESCAPE '\\'";
     assert_eq!(station.number(trace), 0);
-    assert_eq!(
-        station.number("SELECT count(*) FROM sqlite_sequence WHERE name LIKE '%sync%'"),
-        0
-    );
+    assert_eq!(station.number("SELECT count(*) FROM sqlite_sequence WHERE name LIKE '%sync%'"), 0);
     station.run("INSERT INTO lines(n) VALUES (1); DELETE FROM lines; PRAGMA integrity_check");
 }

@@ -18,11 +18,7 @@ type Rows = BTreeMap<Vec<u8>, Vec<Value>>;
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Insert(Vec<Value>),
-    Update {
-        changed: Vec<usize>,
-        base: Vec<Value>,
-        live: Vec<Value>,
-    },
+    Update { changed: Vec<usize>, base: Vec<Value>, live: Vec<Value> },
     Delete(Vec<Value>),
 }
 
@@ -34,8 +30,7 @@ pub(crate) struct Recorder {
 
 impl Sink for Recorder {
     fn insert(&mut self, tracked: &Tracked, row: &[ValueRef<'_>], time: i64) -> Result<()> {
-        self.changes
-            .push((tracked.table.name.clone(), Change::Insert(owned(row)), time));
+        self.changes.push((tracked.table.name.clone(), Change::Insert(owned(row)), time));
         Ok(())
     }
 
@@ -47,18 +42,13 @@ impl Sink for Recorder {
         live: &[ValueRef<'_>],
         time: i64,
     ) -> Result<()> {
-        let change = Change::Update {
-            changed: changed.to_vec(),
-            base: owned(base),
-            live: owned(live),
-        };
+        let change = Change::Update { changed: changed.to_vec(), base: owned(base), live: owned(live) };
         self.changes.push((tracked.table.name.clone(), change, time));
         Ok(())
     }
 
     fn delete(&mut self, tracked: &Tracked, base: &[ValueRef<'_>], time: i64) -> Result<()> {
-        self.changes
-            .push((tracked.table.name.clone(), Change::Delete(owned(base)), time));
+        self.changes.push((tracked.table.name.clone(), Change::Delete(owned(base)), time));
         Ok(())
     }
 }
@@ -86,9 +76,7 @@ impl Shadow {
             }
             (tracked.table.name.clone(), found)
         });
-        Self {
-            tables: tables.collect(),
-        }
+        Self { tables: tables.collect() }
     }
 
     /// A row that the daemon itself applied: it belongs to the state of the last cut.
@@ -162,9 +150,7 @@ fn apply_one(
             if known.as_ref() != Some(base) {
                 return Err(format!("updated, but the shadow holds {known:?}"));
             }
-            let differs: Vec<usize> = (0..tracked.names.len())
-                .filter(|at| base[*at] != live[*at])
-                .collect();
+            let differs: Vec<usize> = (0..tracked.names.len()).filter(|at| base[*at] != live[*at]).collect();
             if differs.is_empty() || differs != *changed {
                 Err("names the wrong columns".to_owned())
             } else {
@@ -188,10 +174,7 @@ fn key(tracked: &Tracked, row: &[Value]) -> Vec<u8> {
         let same = match value {
             Value::Text(text) if collation == "NOCASE" => Value::Text(text.to_ascii_lowercase()),
             Value::Text(text) if collation == "RTRIM" => Value::Text(text.trim_ascii_end().to_vec()),
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the keys of these tests are small numbers"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "the keys of these tests are small numbers")]
             Value::Real(number) if number.fract() == 0.0 => Value::Integer(*number as i64),
             other => other.clone(),
         };

@@ -43,12 +43,8 @@ impl Station {
     /// Takes over a file `station.db` that already lies in the folder.
     pub(crate) fn adopt(folder: TempDir, program: Connection, device: u16) -> Self {
         let daemon = open(&folder);
-        daemon
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
-            .expect("triggers off");
-        daemon
-            .execute_batch("PRAGMA foreign_keys = OFF")
-            .expect("foreign keys off");
+        daemon.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).expect("triggers off");
+        daemon.execute_batch("PRAGMA foreign_keys = OFF").expect("foreign keys off");
         let mut station = Self {
             folder,
             device: EdgeId(device),
@@ -68,10 +64,7 @@ impl Station {
 
     /// Installs or repairs capture; what it found.
     pub(crate) fn install(&mut self) -> Installed {
-        let tx = self
-            .daemon
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .expect("write lock");
+        let tx = self.daemon.transaction_with_behavior(TransactionBehavior::Immediate).expect("write lock");
         let installed = install(&tx, &Policy::default(), self.device).expect("installed");
         tx.commit().expect("commit");
         self.replica = installed.replica.clone();
@@ -80,9 +73,7 @@ impl Station {
 
     /// The program runs statements that must succeed.
     pub(crate) fn run(&self, sql: &str) -> &Self {
-        self.program
-            .execute_batch(sql)
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.program.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         self
     }
 
@@ -97,9 +88,7 @@ impl Station {
     }
 
     pub(crate) fn number_with(&self, sql: &str, params: impl Params) -> i64 {
-        self.program
-            .query_row(sql, params, |row| row.get(0))
-            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+        self.program.query_row(sql, params, |row| row.get(0)).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// Inserts with an automatic id and returns it.
@@ -111,10 +100,7 @@ impl Station {
     /// Cuts without comparing: what the cut reports, in order.
     pub(crate) fn cut_unchecked(&mut self) -> Recorder {
         let mut recorder = Recorder::default();
-        let tx = self
-            .daemon
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .expect("write lock");
+        let tx = self.daemon.transaction_with_behavior(TransactionBehavior::Immediate).expect("write lock");
         for tracked in self.replica.tables.values() {
             let collected = collect(&tx, tracked, NOW, &mut recorder).expect("collect");
             clear(&tx, tracked, collected, self.device).expect("clear");
@@ -142,32 +128,20 @@ impl Station {
     /// A checked cut, told in one short line per change: `+ table key`, `- table key`, `~ table key: columns`.
     pub(crate) fn cut(&mut self) -> Vec<String> {
         let recorder = self.check_cut().unwrap_or_else(|what| panic!("{what}"));
-        let mut told: Vec<_> = recorder
-            .changes
-            .iter()
-            .map(|(table, change, _)| self.tell(table, change))
-            .collect();
+        let mut told: Vec<_> =
+            recorder.changes.iter().map(|(table, change, _)| self.tell(table, change)).collect();
         told.sort();
         told
     }
 
     fn tell(&self, table: &str, change: &Change) -> String {
         let tracked = self.replica.get(table).expect("known table");
-        let key = |row: &[Value]| {
-            row[..tracked.keys()]
-                .iter()
-                .map(show)
-                .collect::<Vec<_>>()
-                .join(",")
-        };
+        let key = |row: &[Value]| row[..tracked.keys()].iter().map(show).collect::<Vec<_>>().join(",");
         match change {
             Change::Insert(row) => format!("+ {table} {}", key(row)),
             Change::Delete(row) => format!("- {table} {}", key(row)),
             Change::Update { changed, live, .. } => {
-                let names: Vec<_> = changed
-                    .iter()
-                    .map(|place| tracked.names[*place].as_str())
-                    .collect();
+                let names: Vec<_> = changed.iter().map(|place| tracked.names[*place].as_str()).collect();
                 format!("~ {table} {}: {}", key(live), names.join(","))
             }
         }
@@ -175,10 +149,7 @@ impl Station {
 
     /// The daemon applies a row of another device, key first, and settles the ids, in one transaction.
     pub(crate) fn apply_foreign(&mut self, table: &str, row: &[Value]) {
-        let tx = self
-            .daemon
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .expect("write lock");
+        let tx = self.daemon.transaction_with_behavior(TransactionBehavior::Immediate).expect("write lock");
         let tracked = self.replica.get(table).expect("known table");
         let values = rusqlite::params_from_iter(bound(row.iter().map(Value::as_ref)));
         tx.execute(&tracked.insert, values).expect("foreign row");
@@ -188,10 +159,7 @@ impl Station {
 
     /// The daemon makes sure that every table has ids to hand out.
     pub(crate) fn settle(&mut self) {
-        let tx = self
-            .daemon
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .expect("write lock");
+        let tx = self.daemon.transaction_with_behavior(TransactionBehavior::Immediate).expect("write lock");
         for tracked in self.replica.tables.values() {
             ids::settle(&tx, tracked, self.device).expect("settle");
         }

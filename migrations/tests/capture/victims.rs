@@ -18,11 +18,7 @@ fn replace_removes_by_every_kind_of_unique_value() {
     station.run("UPDATE OR REPLACE t SET b = 14 WHERE id = 2");
     assert_eq!(station.cut(), ["- t 4", "~ t 2: b"], "by a generated column");
     station.run("UPDATE t SET c = 'x' WHERE id = 51; UPDATE OR REPLACE t SET b = 99 WHERE id = 51");
-    assert_eq!(
-        station.cut(),
-        ["- t 2", "~ t 51: b,c"],
-        "by entering a partial index"
-    );
+    assert_eq!(station.cut(), ["- t 2", "~ t 51: b,c"], "by entering a partial index");
 }
 
 #[test]
@@ -61,11 +57,7 @@ fn a_key_with_a_collation_of_its_own() {
     station.run("INSERT INTO exact VALUES ('A', 2)");
     assert_eq!(station.cut(), ["+ exact A"]);
     station.run("INSERT OR REPLACE INTO folded VALUES ('A', 1)");
-    assert_eq!(
-        station.cut(),
-        ["+ folded A", "- folded a"],
-        "the bytes of the key are other ones"
-    );
+    assert_eq!(station.cut(), ["+ folded A", "- folded a"], "the bytes of the key are other ones");
 }
 
 #[test]
@@ -106,11 +98,7 @@ fn children_that_follow_their_parent() {
     station.run("PRAGMA foreign_keys = ON; DELETE FROM p WHERE id = 1");
     assert_eq!(station.cut(), ["- c 1", "- p 1", "~ d x: p"]);
     station.run("INSERT OR REPLACE INTO p VALUES (3, 'b')");
-    assert_eq!(
-        station.cut(),
-        ["+ p 3", "- c 2", "- p 2"],
-        "REPLACE cascades, too"
-    );
+    assert_eq!(station.cut(), ["+ p 3", "- c 2", "- p 2"], "REPLACE cascades, too");
 }
 
 #[test]

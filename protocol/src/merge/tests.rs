@@ -12,25 +12,12 @@ fn rule() -> TableRule {
 }
 
 fn column<'a>(name: &'a str, base: &'a Value, new: &'a Value, hub: &'a Value) -> Column<'a> {
-    Column {
-        name,
-        base: base.as_ref(),
-        new: new.as_ref(),
-        hub: hub.as_ref(),
-    }
+    Column { name, base: base.as_ref(), new: new.as_ref(), hub: hub.as_ref() }
 }
 
 fn merge(name: &str, base: Value, new: Value, hub: Value, edge_at: i64) -> RowPlan {
-    let stamp = |at, edge| Stamp {
-        at,
-        edge: EdgeId(edge),
-    };
-    merge_row(
-        &rule(),
-        &[column(name, &base, &new, &hub)],
-        stamp(edge_at, 1),
-        Some(stamp(100, 2)),
-    )
+    let stamp = |at, edge| Stamp { at, edge: EdgeId(edge) };
+    merge_row(&rule(), &[column(name, &base, &new, &hub)], stamp(edge_at, 1), Some(stamp(100, 2)))
 }
 
 fn set(plan: &RowPlan) -> Option<Value> {
@@ -39,13 +26,7 @@ fn set(plan: &RowPlan) -> Option<Value> {
 
 #[test]
 fn counters_add() {
-    let plan = merge(
-        "count",
-        Value::Integer(10),
-        Value::Integer(15),
-        Value::Integer(13),
-        1,
-    );
+    let plan = merge("count", Value::Integer(10), Value::Integer(15), Value::Integer(13), 1);
     assert_eq!(set(&plan), Some(Value::Integer(18)));
     assert!(plan.lost.is_empty() && plan.won.is_empty());
 }
@@ -70,13 +51,7 @@ fn setting_a_counter_to_null_follows_the_ordinary_rule() {
 
 #[test]
 fn a_sum_that_has_no_place_is_held() {
-    let plan = merge(
-        "count",
-        Value::Integer(0),
-        Value::Integer(i64::MAX),
-        Value::Integer(1),
-        1,
-    );
+    let plan = merge("count", Value::Integer(0), Value::Integer(i64::MAX), Value::Integer(1), 1);
     assert_eq!((set(&plan), plan.overflow.len()), (None, 1));
 }
 
@@ -96,27 +71,15 @@ fn one_side_changed_is_no_conflict() {
 #[test]
 fn the_same_value_on_both_sides_is_no_conflict() {
     let plan = merge("note", Value::text("a"), Value::text("b"), Value::text("b"), 1);
-    assert_eq!(
-        plan,
-        RowPlan {
-            as_sent: true,
-            ..RowPlan::default()
-        }
-    );
+    assert_eq!(plan, RowPlan { as_sent: true, ..RowPlan::default() });
 }
 
 #[test]
 fn the_later_writer_wins_and_the_loser_is_listed_with_both_values() {
     let early = merge("note", Value::text("a"), Value::text("b"), Value::text("c"), 99);
-    assert_eq!(
-        (set(&early), early.lost[0].lost.clone()),
-        (None, Value::text("b"))
-    );
+    assert_eq!((set(&early), early.lost[0].lost.clone()), (None, Value::text("b")));
     let late = merge("note", Value::text("a"), Value::text("b"), Value::text("c"), 101);
-    assert_eq!(
-        (set(&late), late.won[0].lost.clone()),
-        (Some(Value::text("b")), Value::text("c"))
-    );
+    assert_eq!((set(&late), late.won[0].lost.clone()), (Some(Value::text("b")), Value::text("c")));
 }
 
 #[test]
@@ -127,21 +90,9 @@ fn a_tie_goes_to_the_higher_device() {
 
 #[test]
 fn the_greatest_wins_silently() {
-    let up = merge(
-        "updated_at",
-        Value::text("1"),
-        Value::text("3"),
-        Value::text("2"),
-        1,
-    );
+    let up = merge("updated_at", Value::text("1"), Value::text("3"), Value::text("2"), 1);
     assert_eq!((set(&up), up.won.len()), (Some(Value::text("3")), 0));
-    let down = merge(
-        "updated_at",
-        Value::text("1"),
-        Value::text("2"),
-        Value::text("3"),
-        999,
-    );
+    let down = merge("updated_at", Value::text("1"), Value::text("2"), Value::text("3"), 999);
     assert_eq!((set(&down), down.lost.len()), (None, 0));
 }
 
@@ -150,13 +101,7 @@ fn columns_kept_together_go_to_one_writer() {
     let values = ["ups", "UPS Inc", "fedex", "U", "F"].map(Value::text);
     let carrier = column("carrier", &values[0], &values[1], &values[0]);
     let code = column("carrier_code", &values[3], &values[3], &values[4]);
-    let stamp = |at, edge| Stamp {
-        at,
-        edge: EdgeId(edge),
-    };
+    let stamp = |at, edge| Stamp { at, edge: EdgeId(edge) };
     let plan = merge_row(&rule(), &[carrier, code], stamp(1, 1), Some(stamp(2, 2)));
-    assert!(
-        plan.set.is_empty(),
-        "half of a pair must not be written: {plan:?}"
-    );
+    assert!(plan.set.is_empty(), "half of a pair must not be written: {plan:?}");
 }

@@ -188,11 +188,7 @@ impl EdgeSession {
         self.sending = match waiting {
             None => Sending::Nothing,
             Some((seq, count)) => {
-                let next = if seq == self.merged.next() {
-                    self.pieces_held.min(count - 1)
-                } else {
-                    0
-                };
+                let next = if seq == self.merged.next() { self.pieces_held.min(count - 1) } else { 0 };
                 self.pieces_held = 0;
                 self.outputs.push_back(Output::SendPiece(seq, next));
                 Sending::Changeset { seq, count, next }
@@ -206,11 +202,7 @@ impl EdgeSession {
         if let Sending::Changeset { seq, count, next } = self.sending
             && next + 1 < count
         {
-            self.sending = Sending::Changeset {
-                seq,
-                count,
-                next: next + 1,
-            };
+            self.sending = Sending::Changeset { seq, count, next: next + 1 };
             self.outputs.push_back(Output::SendPiece(seq, next + 1));
         }
     }
@@ -242,17 +234,11 @@ impl EdgeSession {
         self.pieces_held = welcome.pieces_held;
         self.hub_version = welcome.version;
         let middle = self.greeted_at.0 + (now.0 - self.greeted_at.0) / 2;
-        self.outputs
-            .push_back(Output::ClockOffset(middle - welcome.now.0));
+        self.outputs.push_back(Output::ClockOffset(middle - welcome.now.0));
         if welcome.merged > Seq(0) {
             // What the hub merged and whose acknowledgement was lost need not be sent again.
             let (seq, version, watermark) = (welcome.merged, welcome.merged_as, welcome.watermark);
-            self.outputs.push_back(Output::Acknowledge(Ack {
-                seq,
-                version,
-                caught_up: false,
-                watermark,
-            }));
+            self.outputs.push_back(Output::Acknowledge(Ack { seq, version, caught_up: false, watermark }));
         }
     }
 
@@ -271,20 +257,12 @@ impl EdgeSession {
     fn feed_piece(&mut self, piece: FeedPiece) {
         let (head, mut assembly) = match self.feed.take() {
             Some((head, assembly)) if piece.index > 0 => (head, assembly),
-            _ => (
-                FeedPiece {
-                    bytes: Vec::new(),
-                    ..piece.clone()
-                },
-                Assembly::default(),
-            ),
+            _ => (FeedPiece { bytes: Vec::new(), ..piece.clone() }, Assembly::default()),
         };
         match assembly.add(piece.index, head.count, piece.bytes) {
             Ok(false) => self.feed = Some((head, assembly)),
             Ok(true) => self.whole_feed(&head, assembly),
-            Err(error) => self
-                .outputs
-                .push_back(Output::Refused(format!("the hub's feed: {error}"))),
+            Err(error) => self.outputs.push_back(Output::Refused(format!("the hub's feed: {error}"))),
         }
     }
 
@@ -301,18 +279,9 @@ impl EdgeSession {
             return;
         }
         self.applying = true;
-        let pieces = assembly
-            .into_pieces()
-            .into_iter()
-            .filter(|bytes| !bytes.is_empty())
-            .collect();
+        let pieces = assembly.into_pieces().into_iter().filter(|bytes| !bytes.is_empty()).collect();
         let (from, to, merged) = (head.from, head.to, head.merged);
-        self.outputs.push_back(Output::Apply(WholeFeed {
-            from,
-            to,
-            merged,
-            pieces,
-        }));
+        self.outputs.push_back(Output::Apply(WholeFeed { from, to, merged, pieces }));
     }
 
     fn advance(&mut self) {
@@ -337,10 +306,7 @@ impl EdgeSession {
         if !self.pulled && self.feed.is_none() && ready && useful {
             self.pulled = true;
             let wait = self.wait && self.answered && !self.feed_wanted;
-            self.outputs.push_back(Output::Send(EdgeFrame::Pull(Pull {
-                cursor: self.cursor,
-                wait,
-            })));
+            self.outputs.push_back(Output::Send(EdgeFrame::Pull(Pull { cursor: self.cursor, wait })));
         }
     }
 }

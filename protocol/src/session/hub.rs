@@ -6,8 +6,8 @@
 //!   so that a large changeset goes on where it was cut off.
 //! * A feed leaves only against a pull, one at a time: a slow edge never makes the hub queue.
 
-use crate::audit::Compare;
 use super::{Assembly, WholeFeed, feed_frames};
+use crate::audit::Compare;
 use crate::frame::{Ack, EdgeFrame, Hello, HubFrame, PROTOCOL, Piece, Pong, Pull, Report, Welcome};
 use crate::number::{EdgeId, Epoch, Millis, Seq, Version};
 use std::collections::VecDeque;
@@ -159,10 +159,7 @@ impl HubSession {
             return;
         }
         if self.staged.seq != standing.merged.next() {
-            self.staged = Staged {
-                seq: standing.merged.next(),
-                ..Staged::default()
-            };
+            self.staged = Staged { seq: standing.merged.next(), ..Staged::default() };
         }
         self.greeted = true;
         self.version = standing.version;
@@ -182,23 +179,14 @@ impl HubSession {
     /// The answer to [`Output::Merge`].
     pub fn handle_merged(&mut self, seq: Seq, result: MergeResult) {
         match result {
-            MergeResult::Merged {
-                version,
-                caught_up,
-                watermark,
-            } => {
+            MergeResult::Merged { version, caught_up, watermark } => {
                 // With a feed under way, the cursor is about to move to somewhere else.
                 let caught_up = caught_up && self.pull.is_some() && !self.making_feed;
                 self.version = self.version.max(version);
                 if caught_up {
                     self.cursor = self.cursor.max(version);
                 }
-                self.send(HubFrame::Ack(Ack {
-                    seq,
-                    version,
-                    caught_up,
-                    watermark,
-                }));
+                self.send(HubFrame::Ack(Ack { seq, version, caught_up, watermark }));
                 self.feed_if_due();
             }
             MergeResult::Refused(reason) => self.refuse(&reason),
@@ -255,19 +243,12 @@ impl HubSession {
             return;
         }
         if piece.index == 0 || piece.hash != self.staged.hash {
-            self.staged = Staged {
-                seq: piece.seq,
-                hash: piece.hash,
-                assembly: Assembly::default(),
-            };
+            self.staged = Staged { seq: piece.seq, hash: piece.hash, assembly: Assembly::default() };
         }
         match self.staged.assembly.add(piece.index, piece.count, piece.bytes) {
             Ok(false) => {}
             Ok(true) => {
-                let next = Staged {
-                    seq: piece.seq.next(),
-                    ..Staged::default()
-                };
+                let next = Staged { seq: piece.seq.next(), ..Staged::default() };
                 let whole = std::mem::replace(&mut self.staged, next);
                 self.merge(whole.seq, whole.hash, whole.assembly.into_pieces());
             }
@@ -277,12 +258,7 @@ impl HubSession {
 
     fn merge(&mut self, seq: Seq, hash: [u8; 32], pieces: Vec<Vec<u8>>) {
         let cursor = self.cursor;
-        self.outputs.push_back(Output::Merge {
-            seq,
-            hash,
-            pieces,
-            cursor,
-        });
+        self.outputs.push_back(Output::Merge { seq, hash, pieces, cursor });
     }
 
     fn feed_if_due(&mut self) {
@@ -318,9 +294,8 @@ fn refusal(hello: &Hello, standing: &Standing) -> Option<String> {
             standing.merged, hello.last_seq
         ));
     }
-    let differs = standing
-        .hash_of_last
-        .is_some_and(|hash| hello.last_hash != [0; 32] && hash != hello.last_hash);
+    let differs =
+        standing.hash_of_last.is_some_and(|hash| hello.last_hash != [0; 32] && hash != hello.last_hash);
     differs.then(|| {
         format!(
             "the hub has another changeset under number {}: this device was copied or put back; join it again with \

@@ -29,7 +29,11 @@ pub fn measure(count: u32) -> anyhow::Result<()> {
     let program = Connection::open(&edge)?;
     let rows = program.execute("UPDATE warehouse_submissions SET loose_tablets = loose_tablets + 3", [])?;
     let rows = u32::try_from(rows)?;
-    println!("  {:<58} {:>9.1} bytes", format!("one changed column, {rows} rows"), per_row(&mut store, rows)?);
+    println!(
+        "  {:<58} {:>9.1} bytes",
+        format!("one changed column, {rows} rows"),
+        per_row(&mut store, rows)?
+    );
     Ok(())
 }
 

@@ -27,12 +27,16 @@ pub fn measure(runs: usize, count: u32) -> anyhow::Result<()> {
         }
         growth.add(size(&captured)? / size(&plain)?);
     }
-    let names =
-        ["inserts in one transaction", "first-touch updates in one transaction", "repeated updates", "one-row commits"];
+    let names = [
+        "inserts in one transaction",
+        "first-touch updates in one transaction",
+        "repeated updates",
+        "one-row commits",
+    ];
     for (name, ratio) in names.iter().zip(&ratios) {
         print(name, ratio, "x");
     }
-    print("file size, everything uncut", &growth, "x");
+    print("file size, every row touched again and uncut", &growth, "x");
     Ok(())
 }
 

@@ -45,11 +45,21 @@ pub(super) fn holds(nodes: &[Node], expected: Written) -> bool {
 
 /// Prints the table.
 pub(super) fn print(nodes: &[Node], expected: Written) {
-    println!("\n  {:<10} {:>8} {:>14}   {:<16}  {:>12} {:>7}", "node", "counts", "sum of counts", "digest", "foreign keys", "unsent");
+    println!(
+        "\n  {:<10} {:>8} {:>14}   {:<16}  {:>12} {:>7}",
+        "node", "counts", "sum of counts", "digest", "foreign keys", "unsent"
+    );
     for node in nodes {
         let Written { submissions, tablets } = node.written;
-        let keys = if node.broken_references == 0 { "clean".to_owned() } else { format!("{} broken", node.broken_references) };
-        println!("  {:<10} {submissions:>8} {tablets:>14}   {:<16}  {keys:>12} {:>7}", node.name, node.digest, node.unsent);
+        let keys = if node.broken_references == 0 {
+            "clean".to_owned()
+        } else {
+            format!("{} broken", node.broken_references)
+        };
+        println!(
+            "  {:<10} {submissions:>8} {tablets:>14}   {:<16}  {keys:>12} {:>7}",
+            node.name, node.digest, node.unsent
+        );
     }
     println!("  {:<10} {:>8} {:>14}", "expected", expected.submissions, expected.tablets);
 }

@@ -17,10 +17,14 @@ pub type Rows = BTreeMap<Place, (String, Vec<i64>)>;
 pub struct Ledger {
     /// What all differences of a row's counters add up to.
     pub counts: BTreeMap<Place, Vec<i64>>,
-    /// Rows that a program deleted or gave another key at any time.
+    /// Rows whose counts cannot be told any more: a program deleted them, or gave them another key.
     pub removed: BTreeSet<Place>,
     /// Every tag that was ever committed.
     pub tags: BTreeSet<String>,
+    /// Tables whose keys have several spellings.
+    respelled: BTreeSet<usize>,
+    /// Rows that appeared under a key, with their tags.
+    made: BTreeSet<(Place, String)>,
     /// Tags that a program deleted or replaced.
     pub tags_removed: BTreeSet<String>,
     /// Ids that SQLite chose, with the node.
@@ -41,7 +45,8 @@ pub fn rows(conn: &Connection, shape: &Shape) -> Rows {
         let mut rows = statement.query([]).expect("reads");
         while let Some(row) = rows.next().expect("reads") {
             let tag: Option<String> = row.get(1).expect("a tag");
-            let counters = (0..table.counters.len()).map(|at| row.get::<_, Option<i64>>(2 + at).expect("a number").unwrap_or(0));
+            let counters = (0..table.counters.len())
+                .map(|at| row.get::<_, Option<i64>>(2 + at).expect("a number").unwrap_or(0));
             found.insert((place, row.get(0).expect("a key")), (tag.unwrap_or_default(), counters.collect()));
         }
     }
@@ -61,8 +66,10 @@ fn literal(name: &str, kind: KeyKind) -> String {
 impl Ledger {
     /// An account that begins with these rows.
     #[must_use]
-    pub fn new(rows: &Rows) -> Self {
-        let mut ledger = Self::default();
+    pub fn new(shape: &Shape, rows: &Rows) -> Self {
+        let spelled = |table: &Table| table.key.iter().any(|(_, kind)| *kind == KeyKind::Nocase);
+        let respelled = (0..shape.tables.len()).filter(|place| spelled(&shape.tables[*place])).collect();
+        let mut ledger = Self { respelled, ..Self::default() };
         ledger.book(&Rows::new(), rows);
         ledger
     }
@@ -73,6 +80,10 @@ impl Ledger {
             if after.get(place).is_none_or(|(now, _)| now != tag) {
                 self.tags_removed.insert(tag.clone());
             }
+            // A row replaced under a key in another spelling is another row to the hub.
+            if self.respelled.contains(&place.0) && after.get(place).is_some_and(|(now, _)| now != tag) {
+                self.removed.insert(place.clone());
+            }
             if !after.contains_key(place) {
                 self.removed.insert(place.clone());
                 self.add(place, old, -1);
@@ -81,8 +92,13 @@ impl Ledger {
         for (place, (tag, new)) in after {
             self.tags.insert(tag.clone());
             self.add(place, new, 1);
-            if let Some((_, old)) = before.get(place) {
-                self.add(place, old, -1);
+            match before.get(place) {
+                Some((_, old)) => self.add(place, old, -1),
+                // The same row given the same key on two nodes is one row, and counts once.
+                None if !self.made.insert((place.clone(), tag.clone())) => {
+                    self.removed.insert(place.clone());
+                }
+                None => {}
             }
         }
     }

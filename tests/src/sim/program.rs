@@ -106,13 +106,21 @@ impl Programs<'_> {
     }
 
     /// True when SQLite chooses the key.
-    fn insert(&mut self, conn: &Connection, table: &Table, random: &mut Random, clause: &str) -> (String, bool) {
+    fn insert(
+        &mut self,
+        conn: &Connection,
+        table: &Table,
+        random: &mut Random,
+        clause: &str,
+    ) -> (String, bool) {
         let quiet = self.temper == Temper::Quiet;
         let tag = self.tag();
         let mut columns = vec!["tag".to_owned()];
         let mut values = vec![text(&tag)];
         let mut chosen = false;
-        let parent = table.parent.map(|parent| (parent, pick(conn, &self.shape.tables[parent.table], parent.parent_columns, random)));
+        let parent = table.parent.map(|parent| {
+            (parent, pick(conn, &self.shape.tables[parent.table], parent.parent_columns, random))
+        });
         for (name, kind) in table.key {
             let from_parent = parent.as_ref().and_then(|(parent, found)| {
                 let at = parent.columns.iter().position(|column| column == name)?;
@@ -149,7 +157,12 @@ impl Programs<'_> {
             columns.push(ident(counter));
             values.push(random.below(9).to_string());
         }
-        let sql = format!("INSERT {clause}INTO {}({}) VALUES ({})", ident(table.name), columns.join(", "), values.join(", "));
+        let sql = format!(
+            "INSERT {clause}INTO {}({}) VALUES ({})",
+            ident(table.name),
+            columns.join(", "),
+            values.join(", ")
+        );
         (sql, chosen)
     }
 
@@ -157,7 +170,11 @@ impl Programs<'_> {
         let counter = ident(random.pick(table.counters));
         let sign = if random.once_in(4) { '-' } else { '+' };
         let amount = random.below(20);
-        let condition = if random.once_in(6) && self.temper == Temper::Wild { "1".to_owned() } else { at_row(conn, table, random) };
+        let condition = if random.once_in(6) && self.temper == Temper::Wild {
+            "1".to_owned()
+        } else {
+            at_row(conn, table, random)
+        };
         format!("UPDATE {} SET {counter} = {counter} {sign} {amount} WHERE {condition}", ident(table.name))
     }
 
@@ -174,14 +191,22 @@ impl Programs<'_> {
         let own = format!(" AND tag LIKE 'n{}-%'", self.node);
         let whose = if self.temper == Temper::Quiet { own.as_str() } else { "" };
         let condition = at_row(conn, table, random);
-        format!("UPDATE {} SET {} = {} WHERE {condition}{whose}", ident(table.name), ident(table.note), text(&random.below(4).to_string()))
+        format!(
+            "UPDATE {} SET {} = {} WHERE {condition}{whose}",
+            ident(table.name),
+            ident(table.note),
+            text(&random.below(4).to_string())
+        )
     }
 
     fn upsert(&mut self, conn: &Connection, table: &Table, random: &mut Random) -> String {
         let key: Vec<String> = table.key.iter().map(|(name, _)| ident(name)).collect();
         let counter = ident(table.counters[0]);
         let insert = self.insert(conn, table, random, "").0;
-        format!("{insert} ON CONFLICT({}) DO UPDATE SET {counter} = {counter} + excluded.{counter}", key.join(", "))
+        format!(
+            "{insert} ON CONFLICT({}) DO UPDATE SET {counter} = {counter} + excluded.{counter}",
+            key.join(", ")
+        )
     }
 
     fn delete(&self, conn: &Connection, table: &Table, random: &mut Random) -> String {
@@ -196,30 +221,54 @@ impl Programs<'_> {
             _ => short_text(random),
         };
         let clause = if random.once_in(4) { "OR REPLACE " } else { "" };
-        format!("UPDATE {clause}{} SET {} = {value} WHERE {}", ident(table.name), ident(name), at_row(conn, table, random))
+        format!(
+            "UPDATE {clause}{} SET {} = {value} WHERE {}",
+            ident(table.name),
+            ident(name),
+            at_row(conn, table, random)
+        )
     }
 
     fn code_change(&self, conn: &Connection, table: &Table, random: &mut Random) -> String {
-        let Some(code) = table.code else { return self.count(conn, table, random) };
+        let Some(code) = table.code else {
+            return self.count(conn, table, random);
+        };
         let clause = if random.once_in(3) { "OR REPLACE " } else { "" };
-        format!("UPDATE {clause}{} SET {} = {} WHERE {}", ident(table.name), ident(code), short_text(random), at_row(conn, table, random))
+        format!(
+            "UPDATE {clause}{} SET {} = {} WHERE {}",
+            ident(table.name),
+            ident(code),
+            short_text(random),
+            at_row(conn, table, random)
+        )
     }
 
     fn parent_change(&self, conn: &Connection, table: &Table, random: &mut Random) -> String {
-        let Some(parent) = table.parent else { return self.count(conn, table, random) };
+        let Some(parent) = table.parent else {
+            return self.count(conn, table, random);
+        };
         let Some(values) = pick(conn, &self.shape.tables[parent.table], parent.parent_columns, random) else {
             return String::new();
         };
-        let sets: Vec<String> = parent.columns.iter().zip(values).map(|(name, value)| format!("{} = {value}", ident(name))).collect();
+        let sets: Vec<String> = parent
+            .columns
+            .iter()
+            .zip(values)
+            .map(|(name, value)| format!("{} = {value}", ident(name)))
+            .collect();
         format!("UPDATE {} SET {} WHERE {}", ident(table.name), sets.join(", "), at_row(conn, table, random))
     }
 }
 
 /// Two rows exchange their unique values.
 fn swap(conn: &Connection, table: &Table, random: &mut Random) -> String {
-    let Some(code) = table.code else { return String::new() };
+    let Some(code) = table.code else {
+        return String::new();
+    };
     let read = |random: &mut Random| pick(conn, table, &[code], random).and_then(|mut found| found.pop());
-    let (Some(one), Some(other)) = (read(random), read(random)) else { return String::new() };
+    let (Some(one), Some(other)) = (read(random), read(random)) else {
+        return String::new();
+    };
     let (name, code) = (ident(table.name), ident(code));
     format!(
         "UPDATE {name} SET {code} = 'swap' WHERE {code} = {one}; UPDATE {name} SET {code} = {one} WHERE {code} = {other};
@@ -244,20 +293,29 @@ fn short_text(random: &mut Random) -> String {
 /// A condition that names one row by its key, or none when the table is empty.
 fn at_row(conn: &Connection, table: &Table, random: &mut Random) -> String {
     let names: Vec<&str> = table.key.iter().map(|(name, _)| *name).collect();
-    let Some(key) = pick(conn, table, &names, random) else { return "0".to_owned() };
-    let same: Vec<String> = names.iter().zip(key).map(|(name, value)| format!("{} = {value}", ident(name))).collect();
+    let Some(key) = pick(conn, table, &names, random) else {
+        return "0".to_owned();
+    };
+    let same: Vec<String> =
+        names.iter().zip(key).map(|(name, value)| format!("{} = {value}", ident(name))).collect();
     same.join(" AND ")
 }
 
 /// Values of one row, as SQL literals.
 fn pick(conn: &Connection, table: &Table, columns: &[&str], random: &mut Random) -> Option<Vec<String>> {
     let name = ident(table.name);
-    let count: i64 = conn.query_row(&format!("SELECT COUNT(*) FROM {name}"), [], |row| row.get(0)).expect("one number");
+    let count: i64 =
+        conn.query_row(&format!("SELECT COUNT(*) FROM {name}"), [], |row| row.get(0)).expect("one number");
     if count == 0 {
         return None;
     }
     let list: Vec<String> = columns.iter().map(|column| format!("quote({})", ident(column))).collect();
     let order: Vec<String> = table.key.iter().map(|(name, _)| ident(name)).collect();
-    let sql = format!("SELECT {} FROM {name} ORDER BY {} LIMIT 1 OFFSET {}", list.join(", "), order.join(", "), random.below(count.unsigned_abs()));
+    let sql = format!(
+        "SELECT {} FROM {name} ORDER BY {} LIMIT 1 OFFSET {}",
+        list.join(", "),
+        order.join(", "),
+        random.below(count.unsigned_abs())
+    );
     conn.query_row(&sql, [], |row| (0..columns.len()).map(|at| row.get(at)).collect()).ok()
 }

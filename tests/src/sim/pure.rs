@@ -130,7 +130,8 @@ impl World {
             last_hash: node.outbox.last().map(|changes| hash(changes)).unwrap_or_default(),
             now: NOW,
         };
-        self.links[edge].session = Some(HubSession::new(hello.edge, std::mem::take(&mut self.links[edge].staged)));
+        self.links[edge].session =
+            Some(HubSession::new(hello.edge, std::mem::take(&mut self.links[edge].staged)));
         node.session = Some(EdgeSession::new(hello, wait));
     }
 
@@ -154,14 +155,18 @@ impl World {
 
     fn deliver_up(&mut self, edge: usize) -> bool {
         let frame = self.edges[edge].up.pop_front();
-        let (Some(session), Some(frame)) = (&mut self.links[edge].session, frame) else { return false };
+        let (Some(session), Some(frame)) = (&mut self.links[edge].session, frame) else {
+            return false;
+        };
         session.handle_frame(NOW, frame);
         true
     }
 
     fn deliver_down(&mut self, edge: usize) -> bool {
         let node = &mut self.edges[edge];
-        let (Some(session), Some(frame)) = (&mut node.session, node.down.pop_front()) else { return false };
+        let (Some(session), Some(frame)) = (&mut node.session, node.down.pop_front()) else {
+            return false;
+        };
         session.handle_frame(NOW, frame);
         true
     }
@@ -169,14 +174,18 @@ impl World {
     /// Performs one output of an edge.
     fn step_edge(&mut self, edge: usize, random: &mut Random) -> bool {
         let node = &mut self.edges[edge];
-        let Some(output) = node.session.as_mut().and_then(EdgeSession::poll_output) else { return false };
+        let Some(output) = node.session.as_mut().and_then(EdgeSession::poll_output) else {
+            return false;
+        };
         node.perform(output, random);
         true
     }
 
     /// Performs one output of the hub for an edge.
     fn step_hub(&mut self, edge: usize) -> bool {
-        let Some(output) = self.links[edge].session.as_mut().and_then(HubSession::poll_output) else { return false };
+        let Some(output) = self.links[edge].session.as_mut().and_then(HubSession::poll_output) else {
+            return false;
+        };
         match output {
             hub::Output::Send(frame) => self.edges[edge].down.push_back(frame),
             hub::Output::Greet(hello) => {
@@ -203,7 +212,8 @@ impl World {
 
     fn standing(&self, edge: usize, hello: &Hello) -> Standing {
         let merged = self.merged(edge);
-        let of_last = usize::try_from(hello.last_seq.0).ok().and_then(|last| merged.get(last.checked_sub(1)?));
+        let of_last =
+            usize::try_from(hello.last_seq.0).ok().and_then(|last| merged.get(last.checked_sub(1)?));
         Standing {
             epoch: Epoch(1),
             version: Version(self.log.len() as u64),
@@ -224,7 +234,8 @@ impl World {
                 assert_eq!(merged.len(), place, "a gap");
                 let changes = changes(pieces);
                 assert_eq!(hash(&changes), named, "pieces of two changesets were mixed");
-                let twice = self.log.iter().flat_map(|merged| &merged.changes).any(|known| changes.contains(known));
+                let twice =
+                    self.log.iter().flat_map(|merged| &merged.changes).any(|known| changes.contains(known));
                 assert!(!twice, "merged twice");
                 self.log.push(Merged { edge, changes });
                 self.log.len() - 1
@@ -232,9 +243,12 @@ impl World {
         };
         let version = Version(at as u64 + 1);
         let from = usize::try_from(cursor.0).expect("small");
-        let caught_up = self.log.get(from..=at).is_none_or(|between| between.iter().all(|merged| merged.edge == edge));
+        let caught_up =
+            self.log.get(from..=at).is_none_or(|between| between.iter().all(|merged| merged.edge == edge));
         let watermark = Version(0);
-        self.answer(edge, |session| session.handle_merged(seq, MergeResult::Merged { version, caught_up, watermark }));
+        self.answer(edge, |session| {
+            session.handle_merged(seq, MergeResult::Merged { version, caught_up, watermark })
+        });
         let newest = Version(self.log.len() as u64);
         for other in 0..self.links.len() {
             self.answer(other, |session| session.handle_version(newest));
@@ -242,10 +256,15 @@ impl World {
     }
 
     fn make_feed(&mut self, edge: usize) {
-        let Some(from) = self.links[edge].feed_due.take() else { return };
+        let Some(from) = self.links[edge].feed_due.take() else {
+            return;
+        };
         let start = usize::try_from(from.0).expect("small");
-        let rows: Changeset =
-            self.log[start..].iter().filter(|merged| merged.edge != edge).flat_map(|merged| merged.changes.clone()).collect();
+        let rows: Changeset = self.log[start..]
+            .iter()
+            .filter(|merged| merged.edge != edge)
+            .flat_map(|merged| merged.changes.clone())
+            .collect();
         let feed = WholeFeed {
             from,
             to: Version(self.log.len() as u64),
@@ -277,7 +296,8 @@ impl World {
             match (0..self.edges.len()).find(|edge| behind(&self.edges[*edge])) {
                 Some(edge) => self.link(edge, true),
                 None => {
-                    let in_step = self.edges.iter().all(|edge| edge.session.as_ref().is_some_and(EdgeSession::in_step));
+                    let in_step =
+                        self.edges.iter().all(|edge| edge.session.as_ref().is_some_and(EdgeSession::in_step));
                     assert!(in_step, "at rest, but not in step");
                     return;
                 }
@@ -301,7 +321,9 @@ impl Edge {
             }
             edge::Output::Look(after) => {
                 let found = usize::try_from(after.0).ok().and_then(|after| self.outbox.get(after));
-                session.handle_waiting(found.map(|changes| (after.next(), u32::try_from(changes.len()).expect("few"))));
+                session.handle_waiting(
+                    found.map(|changes| (after.next(), u32::try_from(changes.len()).expect("few"))),
+                );
             }
             edge::Output::SendPiece(seq, index) => {
                 let changes = &self.outbox[usize::try_from(seq.0).expect("small") - 1];

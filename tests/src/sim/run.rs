@@ -38,7 +38,7 @@ fn lived(seed: u64, watched: bool) {
     for edge in &mut world.edges {
         edge.clock_ms = random.pick(&[0, 0, 0, 700, -DAY_MS, DAY_MS, -1_800_000_000_000]);
     }
-    let mut ledger = Ledger::new(&rows(world.program(0), shape));
+    let mut ledger = Ledger::new(shape, &rows(world.program(0), shape));
     let mut next_tag = 0;
     for _ in 0..2 {
         let steps = 60 + random.below(200);

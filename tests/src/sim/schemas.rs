@@ -74,11 +74,16 @@ impl Shape {
 /// Tables of whole batches, in every schema.
 pub const BATCHES: &str = "
 CREATE TABLE batch_head(id INTEGER PRIMARY KEY AUTOINCREMENT, tag TEXT, size INTEGER);
-CREATE TABLE batch_row(id INTEGER PRIMARY KEY, head INTEGER REFERENCES batch_head(id), n INTEGER);";
+CREATE TABLE batch_row(id INTEGER PRIMARY KEY, head INTEGER REFERENCES batch_head(id), n INTEGER);
+CREATE INDEX batch_row_head ON batch_row(head);";
 
 const ID: &[(&str, KeyKind)] = &[("id", KeyKind::Automatic)];
 
-const fn to(columns: &'static [&'static str], table: usize, parent_columns: &'static [&'static str]) -> Option<Parent> {
+const fn to(
+    columns: &'static [&'static str],
+    table: usize,
+    parent_columns: &'static [&'static str],
+) -> Option<Parent> {
     Some(Parent { columns, table, parent_columns })
 }
 

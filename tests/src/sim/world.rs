@@ -3,12 +3,12 @@
 //! A crash drops all that is not in a file: sessions, frames under way, connections. Programs and readers
 //! have connections of their own, which live on.
 
+mod settle;
+
 use super::clock::NodeClock;
-use super::random::Random;
 use super::schemas::{BATCHES, Shape};
 use super::wire::Link;
 use rusqlite::Connection;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tt_edge::engine::{Engine as EdgeEngine, Step};
@@ -168,7 +168,8 @@ impl World {
     /// When the file cannot be opened.
     pub fn start_hub(&mut self) {
         if self.hub.is_none() {
-            let mut store = HubStore::open(&self.hub_node.path, self.policy.clone()).expect("the hub opens its file");
+            let mut store =
+                HubStore::open(&self.hub_node.path, self.policy.clone()).expect("the hub opens its file");
             self.hub_node.clock.rule(store.connection());
             self.hub = Some(HubEngine::new(store));
             self.feeder = Some(FeedReader::open(&self.hub_node.path).expect("the hub opens its file twice"));
@@ -188,7 +189,8 @@ impl World {
     pub fn start_edge(&mut self, edge: usize) {
         let device = &mut self.edges[edge];
         if device.engine.is_none() {
-            let store = EdgeStore::open(&device.node.path, self.policy.clone()).expect("the edge opens its file");
+            let store =
+                EdgeStore::open(&device.node.path, self.policy.clone()).expect("the edge opens its file");
             device.node.clock.rule(store.connection());
             device.engine = Some(EdgeEngine::new(store));
         }
@@ -210,7 +212,9 @@ impl World {
     pub fn link_again(&mut self, edge: usize) {
         let device = &mut self.edges[edge];
         let now = Millis(self.now + device.clock_ms);
-        let (Some(_), Some(engine)) = (&self.hub, &mut device.engine) else { return };
+        let (Some(_), Some(engine)) = (&self.hub, &mut device.engine) else {
+            return;
+        };
         let id = self.next_link;
         self.next_link += 1;
         engine.begin(now, true).expect("the store answers");
@@ -243,7 +247,9 @@ impl World {
     pub fn step_edge(&mut self, edge: usize) -> bool {
         let device = &mut self.edges[edge];
         let now = Millis(self.now + device.clock_ms);
-        let Some(engine) = &mut device.engine else { return false };
+        let Some(engine) = &mut device.engine else {
+            return false;
+        };
         if engine.store_mut().written_by_others().expect("the store answers") {
             engine.dirty();
         }
@@ -274,7 +280,9 @@ impl World {
         let now = Millis(self.now);
         let device = &mut self.edges[edge];
         let link = if from_ghost { &mut device.ghost } else { &mut device.link };
-        let (Some(hub), Some(link)) = (&mut self.hub, link) else { return false };
+        let (Some(hub), Some(link)) = (&mut self.hub, link) else {
+            return false;
+        };
         let Some(frame) = link.take_up() else { return false };
         let id = link.id;
         if !link.known && !from_ghost {
@@ -345,67 +353,6 @@ impl World {
     fn close(&mut self, id: LinkId) {
         if let Some(link) = self.links().find(|link| link.id == id) {
             link.up.clear();
-        }
-    }
-
-    /// Everything runs and is linked until nothing moves any more.
-    ///
-    /// # Panics
-    /// When that takes longer than any real world could, or the hub refuses a device.
-    pub fn settle(&mut self) {
-        self.start_hub();
-        for edge in 0..self.edges.len() {
-            self.start_edge(edge);
-            if self.edges[edge].link.is_none() {
-                self.link(edge);
-            }
-        }
-        for _ in 0..5_000 {
-            let mut moved = self.step_hub();
-            for edge in 0..self.edges.len() {
-                moved |= self.step_edge(edge);
-                moved |= self.deliver_up(edge, false);
-                assert_eq!(self.edges[edge].refused, None, "edge {edge} was refused");
-            }
-            if !moved && self.edges.iter().all(|edge| edge.engine.as_ref().is_some_and(EdgeEngine::in_step)) {
-                return;
-            }
-        }
-        panic!("the world does not come to rest");
-    }
-
-    /// Digest of each table on every node, the hub first.
-    ///
-    /// # Panics
-    /// When a file cannot be read.
-    #[must_use]
-    pub fn digests(&self) -> Vec<BTreeMap<String, tt_protocol::digest::TableDigest>> {
-        let read = |node: usize, replica: &tt_migrations::replica::Replica| {
-            tt_migrations::digest::tables(self.program(node), replica).expect("reads")
-        };
-        let hub = read(0, self.hub_store().replica());
-        let edges = (0..self.edges.len()).map(|edge| read(edge + 1, self.edge_store(edge).replica()));
-        std::iter::once(hub).chain(edges).collect()
-    }
-
-    /// One step of chance: a frame moves, a link comes or goes, a daemon dies or starts.
-    pub fn chance(&mut self, random: &mut Random) {
-        let edge = usize::try_from(random.below(self.edges.len() as u64)).expect("few edges");
-        self.pass(i64::try_from(random.below(2_000)).expect("small"));
-        match random.below(40) {
-            0 => self.unlink(edge),
-            1..=3 if !self.is_linked(edge) => self.link(edge),
-            1 => self.link_again(edge),
-            4 => self.crash_edge(edge),
-            5 | 6 => self.start_edge(edge),
-            7 if random.once_in(6) => self.commit_and_crash_hub(),
-            7 if random.once_in(5) => self.crash_hub(),
-            8 | 9 => self.start_hub(),
-            10 => self.repeat_up(edge),
-            11..=18 => drop(self.step_hub()),
-            19..=28 => drop(self.step_edge(edge)),
-            29 => drop(self.deliver_up(edge, true)),
-            _ => drop(self.deliver_up(edge, false)),
         }
     }
 }

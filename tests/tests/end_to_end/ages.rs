@@ -43,11 +43,7 @@ impl Story {
                 "{table} has all its rows"
             );
         }
-        Ok(Self {
-            station,
-            other,
-            warehouse,
-        })
+        Ok(Self { station, other, warehouse })
     }
 
     /// Everywhere soon, without a command.
@@ -58,10 +54,7 @@ impl Story {
 
     fn defaults_in_double_quotes_work(&self) -> Done {
         let db = self.station.db();
-        sql(
-            &db,
-            "INSERT INTO warehouse_submissions(employee_name, product_name) VALUES ('quoted', 'b')",
-        )?;
+        sql(&db, "INSERT INTO warehouse_submissions(employee_name, product_name) VALUES ('quoted', 'b')")?;
         sql(&db, "INSERT INTO purchase_orders(po_number) VALUES ('PO-quoted')")?;
         let type_ = "SELECT COUNT(*) FROM warehouse_submissions WHERE employee_name = 'quoted' AND submission_type = 'packaged'";
         self.everywhere(type_, 1)?;
@@ -103,10 +96,7 @@ impl Story {
         let children = "SELECT COUNT(*) FROM receiving_flavor_batches WHERE batch_number = 'cascade'";
         self.everywhere(children, 1)?;
         sql(&db, "DELETE FROM receiving WHERE received_by = 'cascade'")?;
-        ensure!(
-            inspect::number(&db, children)? == 0,
-            "the program's own SQLite has cascaded"
-        );
+        ensure!(inspect::number(&db, children)? == 0, "the program's own SQLite has cascaded");
         self.everywhere(children, 0)?;
         self.everywhere("SELECT COUNT(*) FROM receiving WHERE received_by = 'cascade'", 0)
     }
@@ -124,14 +114,8 @@ impl Story {
             sql(&db, &event(kind))?;
         }
         let second = writer::open(&db)?.execute_batch(&event("BAG_FINALIZED"));
-        let code = second
-            .err()
-            .context("a bag is finalized once")?
-            .sqlite_error_code();
+        let code = second.err().context("a bag is finalized once")?.sqlite_error_code();
         ensure!(code == Some(ErrorCode::ConstraintViolation), "{code:?}");
-        self.everywhere(
-            "SELECT COUNT(*) FROM workflow_events WHERE payload = 'partial'",
-            3,
-        )
+        self.everywhere("SELECT COUNT(*) FROM workflow_events WHERE payload = 'partial'", 3)
     }
 }

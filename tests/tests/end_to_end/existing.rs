@@ -25,16 +25,9 @@ fn equal_rows_are_nothing() -> Done {
     ensure!(edge.status()?["unsent"] == 0, "all rows are equal");
     warehouse.agree(&[&edge])?;
     ensure!(warehouse.conflicts()?.is_empty(), "nothing differs");
-    sql(
-        &path,
-        "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1",
-    )?;
+    sql(&path, "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1")?;
     edge.sync("30")?;
-    until_number(
-        &warehouse.hub.db(),
-        "SELECT good_count FROM po_lines WHERE id = 1",
-        1,
-    )
+    until_number(&warehouse.hub.db(), "SELECT good_count FROM po_lines WHERE id = 1", 1)
 }
 
 #[test]
@@ -49,22 +42,12 @@ fn own_rows_are_offered_and_missing_rows_come_back() -> Done {
          DELETE FROM warehouse_submissions WHERE id <= 3;
          DELETE FROM machine_counts;",
     )?;
-    let (other, mut edge) = (
-        warehouse.linked("packing-2")?,
-        warehouse.device_with("packing-1", &path)?,
-    );
-    ensure!(
-        edge.status()?["unsent"] == 3,
-        "three rows are its own: {}",
-        edge.status()?
-    );
+    let (other, mut edge) = (warehouse.linked("packing-2")?, warehouse.device_with("packing-1", &path)?);
+    ensure!(edge.status()?["unsent"] == 3, "three rows are its own: {}", edge.status()?);
     edge.run()?;
     warehouse.agree(&[&edge, &other])?;
     for db in [warehouse.hub.db(), edge.db(), other.db()] {
-        ensure!(
-            inspect::number(&db, ROWS)? == before + 1,
-            "rows that the file lacked are not deletes"
-        );
+        ensure!(inspect::number(&db, ROWS)? == before + 1, "rows that the file lacked are not deletes");
         let sum = "SELECT SUM(good_count) FROM po_lines JOIN purchase_orders ON purchase_orders.id = po_id
                    WHERE purchase_orders.po_number = 'PO-OWN'";
         ensure!(inspect::number(&db, sum)? == 44, "its own rows are everywhere");
@@ -92,17 +75,11 @@ fn differing_rows_are_listed_and_the_hubs_stay() -> Done {
         );
     }
     let listed = warehouse.conflicts()?;
-    let mut tables: Vec<_> = listed
-        .iter()
-        .filter_map(|entry| entry["table"].as_str())
-        .collect();
+    let mut tables: Vec<_> = listed.iter().filter_map(|entry| entry["table"].as_str()).collect();
     tables.sort_unstable();
     ensure!(tables == ["app_settings", "machine_counts"], "{listed:?}");
     for entry in &listed {
-        ensure!(
-            entry["state"] == "open" && entry["lost_from"] == "packing-1",
-            "{entry}"
-        );
+        ensure!(entry["state"] == "open" && entry["lost_from"] == "packing-1", "{entry}");
         ensure!(
             entry.to_string().contains(if entry["table"] == "app_settings" {
                 "\"9\""
@@ -124,32 +101,15 @@ fn an_older_file_gets_the_columns_and_tables_that_it_lacks() -> Done {
          ALTER TABLE machines DROP COLUMN compressor_json;
          DROP TABLE compressors;",
     )?;
-    sql(
-        &path,
-        "INSERT INTO machines(machine_name) VALUES ('from the old file')",
-    )?;
+    sql(&path, "INSERT INTO machines(machine_name) VALUES ('from the old file')")?;
     let edge = warehouse.device_with("packing-1", &path)?;
     warehouse.agree(&[&edge])?;
     sql(&path, "INSERT INTO compressors(compressor_name) VALUES ('new')")?;
-    sql(
-        &path,
-        "UPDATE warehouse_submissions SET case_count = 5 WHERE id = 10",
-    )?;
-    sql(
-        &path,
-        "UPDATE machines SET compressor_json = '{}' WHERE machine_name = 'from the old file'",
-    )?;
+    sql(&path, "UPDATE warehouse_submissions SET case_count = 5 WHERE id = 10")?;
+    sql(&path, "UPDATE machines SET compressor_json = '{}' WHERE machine_name = 'from the old file'")?;
     warehouse.agree(&[&edge])?;
-    until_number(
-        &warehouse.hub.db(),
-        "SELECT case_count FROM warehouse_submissions WHERE id = 10",
-        5,
-    )?;
-    until_number(
-        &warehouse.hub.db(),
-        "SELECT COUNT(*) FROM machines WHERE compressor_json = '{}'",
-        1,
-    )?;
+    until_number(&warehouse.hub.db(), "SELECT case_count FROM warehouse_submissions WHERE id = 10", 5)?;
+    until_number(&warehouse.hub.db(), "SELECT COUNT(*) FROM machines WHERE compressor_json = '{}'", 1)?;
     ensure!(warehouse.conflicts()?.is_empty(), "nothing was contested");
     Ok(())
 }

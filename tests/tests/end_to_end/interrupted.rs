@@ -32,13 +32,9 @@ fn a_join_that_lost_its_link_goes_on() -> Done {
     let token = warehouse.hub.invite("packing-1")?;
     warehouse.relay.cut_after(LOST_AFTER_BYTES);
     let join = start_join(&warehouse, &token)?;
-    until("the link is lost in the middle", || {
-        Ok(warehouse.relay.is_cut().then_some(()))
-    })?;
+    until("the link is lost in the middle", || Ok(warehouse.relay.is_cut().then_some(())))?;
     let part = warehouse.path("packing-1").join("snapshot.db.gz.part");
-    until("what came is on disk", || {
-        Ok(fs::metadata(&part).ok().filter(|part| part.len() >= 512 * 1024))
-    })?;
+    until("what came is on disk", || Ok(fs::metadata(&part).ok().filter(|part| part.len() >= 512 * 1024)))?;
     end(join)?;
     ensure!(
         !warehouse.path("packing-1").join("tablet_counter.db").exists(),
@@ -78,10 +74,7 @@ fn a_join_that_was_killed_at_any_moment_goes_on() -> Done {
     }
     let edge = Edge::joined(&program(), &warehouse.path("packing-1"), None);
     let said = edge.say(&["join", &token])?;
-    ensure!(
-        said.code == 0 || said.err.contains("already belongs to a hub"),
-        "{said:?}"
-    );
+    ensure!(said.code == 0 || said.err.contains("already belongs to a hub"), "{said:?}");
     nothing_is_left(&edge)?;
     warehouse.agree(&[&edge])
 }
@@ -93,15 +86,9 @@ fn a_join_that_died_before_its_last_step_goes_on() -> Done {
     let edge = Edge::join(&program(), &warehouse.path("packing-1"), &token)?;
     // The last step is the note which file is replicated.
     fs::remove_file(edge.dir.join("edge.json"))?;
-    sql(
-        &edge.db(),
-        "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1",
-    )?;
+    sql(&edge.db(), "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1")?;
     let said = edge.say(&["join", &token])?;
-    ensure!(
-        said.code == 0 && said.out.contains("Joined as packing-1"),
-        "{said:?}"
-    );
+    ensure!(said.code == 0 && said.out.contains("Joined as packing-1"), "{said:?}");
     // One step earlier: the identity is there, the file is not.
     fs::remove_file(edge.dir.join("edge.json"))?;
     edge.sync("30").err().context("it has not joined")?;
@@ -114,19 +101,14 @@ fn a_join_that_died_before_its_last_step_goes_on() -> Done {
         &warehouse.hub.dir,
         &["edges", "--json"],
     )?)?;
-    ensure!(
-        devices.as_array().is_some_and(|list| list.len() == 1),
-        "it is one device: {devices}"
-    );
+    ensure!(devices.as_array().is_some_and(|list| list.len() == 1), "it is one device: {devices}");
     Ok(())
 }
 
 fn nothing_is_left(edge: &Edge) -> Done {
     for entry in fs::read_dir(&edge.dir)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let left = [".joining", ".part", ".gz", ".old"]
-            .iter()
-            .any(|mark| name.contains(mark));
+        let left = [".joining", ".part", ".gz", ".old"].iter().any(|mark| name.contains(mark));
         ensure!(!left, "{name} was left behind");
     }
     Ok(())

@@ -35,11 +35,7 @@ fn a_table_without_a_key_is_named_and_left_alone() -> Done {
         &edge.db(),
         "INSERT INTO wall_notes VALUES ('edge'); UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1",
     )?;
-    until_number(
-        &warehouse.hub.db(),
-        "SELECT good_count FROM po_lines WHERE id = 1",
-        1,
-    )?;
+    until_number(&warehouse.hub.db(), "SELECT good_count FROM po_lines WHERE id = 1", 1)?;
     warehouse.agree(&[&edge])?;
     names_it(&edge.say(&["status"])?.out)?;
     ensure!(
@@ -54,9 +50,8 @@ fn a_table_without_a_key_is_named_and_left_alone() -> Done {
 }
 
 fn names_it(text: &str) -> Done {
-    let loud = text
-        .lines()
-        .any(|line| line.contains(TABLE) && line.contains("NOT") && line.contains("primary key"));
+    let loud =
+        text.lines().any(|line| line.contains(TABLE) && line.contains("NOT") && line.contains("primary key"));
     ensure!(loud, "{TABLE} is not named: {text}");
     Ok(())
 }

@@ -35,10 +35,7 @@ fn nothing_is_lost_when_daemons_die_third_seed() -> Done {
 }
 
 fn play(seed: u64) -> Done {
-    let seed = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(seed);
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(seed);
     println!("SEED={seed}");
     let mut story = Story::begin(seed)?;
     let before = inspect::number(&story.warehouse.hub.db(), COUNTER)?;
@@ -57,16 +54,8 @@ struct Story {
 impl Story {
     fn begin(seed: u64) -> anyhow::Result<Self> {
         let warehouse = Warehouse::open()?;
-        let edges = DEVICES
-            .iter()
-            .map(|name| warehouse.linked(name))
-            .collect::<anyhow::Result<_>>()?;
-        Ok(Self {
-            warehouse,
-            edges,
-            random: Random::new(seed),
-            seed,
-        })
+        let edges = DEVICES.iter().map(|name| warehouse.linked(name)).collect::<anyhow::Result<_>>()?;
+        Ok(Self { warehouse, edges, random: Random::new(seed), seed })
     }
 
     /// Gives what the programs have added to the counter.
@@ -107,21 +96,13 @@ impl Story {
         let edges: Vec<&Edge> = self.edges.iter().collect();
         self.warehouse.agree(&edges)?;
         for db in std::iter::once(self.warehouse.hub.db()).chain(edges.iter().map(|edge| edge.db())) {
-            ensure!(
-                inspect::number(&db, COUNTER)? == expected,
-                "the counter is wrong in {}",
-                db.display()
-            );
+            ensure!(inspect::number(&db, COUNTER)? == expected, "the counter is wrong in {}", db.display());
             for name in DEVICES {
                 let rows = format!(
                     "SELECT COUNT(DISTINCT box_number * 100 + bag_number) * 10000 + COUNT(*)
                      FROM warehouse_submissions WHERE employee_name = '{name}'"
                 );
-                ensure!(
-                    inspect::number(&db, &rows)? == ROWS * 10_001,
-                    "rows of {name} in {}",
-                    db.display()
-                );
+                ensure!(inspect::number(&db, &rows)? == ROWS * 10_001, "rows of {name} in {}", db.display());
             }
             let ids = "SELECT COUNT(*) = COUNT(DISTINCT id) AND MAX(id) < 1 << 53 FROM warehouse_submissions";
             ensure!(inspect::number(&db, ids)? == 1, "ids in {}", db.display());
@@ -133,17 +114,7 @@ impl Story {
 
 fn start_writer(edge: &Edge, who: &str, seed: u64) -> anyhow::Result<Child> {
     let mut command = Command::new(program().0);
-    command.args([
-        "writer",
-        "--who",
-        who,
-        "--counts",
-        &ROWS.to_string(),
-        "--lines",
-        "1",
-        "--every",
-        "2",
-    ]);
+    command.args(["writer", "--who", who, "--counts", &ROWS.to_string(), "--lines", "1", "--every", "2"]);
     command.args(["--seed", &seed.to_string(), "--db"]).arg(edge.db());
     Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?)
 }
@@ -159,11 +130,7 @@ fn still_writing(writers: &mut [Child]) -> anyhow::Result<bool> {
 
 fn tablets(writer: Child) -> anyhow::Result<i64> {
     let output = writer.wait_with_output()?;
-    ensure!(
-        output.status.success(),
-        "a program at a station failed: {}",
-        output.status
-    );
+    ensure!(output.status.success(), "a program at a station failed: {}", output.status);
     let said = String::from_utf8(output.stdout)?;
     let (rows, tablets) = said.trim().split_once(' ').context("a writer says two numbers")?;
     ensure!(rows == ROWS.to_string(), "a program wrote {rows} rows");

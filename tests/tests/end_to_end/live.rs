@@ -13,10 +13,7 @@ fn a_count_on_one_device_reaches_another_by_itself() -> Done {
     let warehouse = Warehouse::open()?;
     let (first, second) = (warehouse.linked("packing-1")?, warehouse.linked("packing-2")?);
     for (edge, other, expected) in [(&first, &second, 5), (&second, &first, 10)] {
-        sql(
-            &edge.db(),
-            "UPDATE po_lines SET good_count = good_count + 5 WHERE id = 1",
-        )?;
+        sql(&edge.db(), "UPDATE po_lines SET good_count = good_count + 5 WHERE id = 1")?;
         until_number(&other.db(), COUNT, expected)?;
     }
     let order = text(&first.db(), "SELECT po_number FROM purchase_orders")?;
@@ -36,14 +33,8 @@ fn a_count_on_one_device_reaches_another_by_itself() -> Done {
     ];
     let said = first.say(&[&count[..], &["--good", "12", "--json"]].concat())?;
     ensure!(said.code == 0, "{said:?}");
-    let id = serde_json::from_str::<serde_json::Value>(&said.out)?["id"]
-        .as_i64()
-        .context("an id")?;
-    until_number(
-        &second.db(),
-        &format!("SELECT COUNT(*) FROM warehouse_submissions WHERE id = {id}"),
-        1,
-    )?;
+    let id = serde_json::from_str::<serde_json::Value>(&said.out)?["id"].as_i64().context("an id")?;
+    until_number(&second.db(), &format!("SELECT COUNT(*) FROM warehouse_submissions WHERE id = {id}"), 1)?;
     until_number(&second.db(), COUNT, 22)?;
     warehouse.agree(&[&first, &second])
 }
@@ -60,25 +51,12 @@ fn what_programs_write_at_the_hub_reaches_the_devices() -> Done {
          WHERE po_number = 'PO-OFFICE'; COMMIT",
     )?;
     until_number(&linked.db(), COUNT, 3)?;
-    until_number(
-        &linked.db(),
-        "SELECT COUNT(*) FROM po_lines WHERE inventory_item_id = 'ITEM-OFFICE'",
-        1,
-    )?;
+    until_number(&linked.db(), "SELECT COUNT(*) FROM po_lines WHERE inventory_item_id = 'ITEM-OFFICE'", 1)?;
     away.sync("30")?;
-    ensure!(
-        inspect::number(&away.db(), COUNT)? == 3,
-        "sync brings all that was committed at the hub"
-    );
-    sql(
-        &warehouse.hub.db(),
-        "UPDATE po_lines SET good_count = good_count + 4 WHERE id = 1",
-    )?;
+    ensure!(inspect::number(&away.db(), COUNT)? == 3, "sync brings all that was committed at the hub");
+    sql(&warehouse.hub.db(), "UPDATE po_lines SET good_count = good_count + 4 WHERE id = 1")?;
     away.sync("30")?;
-    ensure!(
-        inspect::number(&away.db(), COUNT)? == 7,
-        "also what was committed a moment ago"
-    );
+    ensure!(inspect::number(&away.db(), COUNT)? == 7, "also what was committed a moment ago");
     warehouse.agree(&[&linked, &away])
 }
 
@@ -89,23 +67,13 @@ fn a_link_survives_a_change_of_address() -> Done {
     let links = links(&warehouse)?;
     for expected in 1..=3 {
         warehouse.relay.move_devices();
-        sql(
-            &edge.db(),
-            "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1",
-        )?;
+        sql(&edge.db(), "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1")?;
         until("the count is at the hub", || {
             ensure!(is_linked(&edge)?, "the link was lost");
             Ok((inspect::number(&warehouse.hub.db(), COUNT)? == expected).then_some(()))
         })?;
-        sql(
-            &warehouse.hub.db(),
-            "UPDATE po_lines SET damaged_count = damaged_count + 1 WHERE id = 1",
-        )?;
-        until_number(
-            &edge.db(),
-            "SELECT damaged_count FROM po_lines WHERE id = 1",
-            expected,
-        )?;
+        sql(&warehouse.hub.db(), "UPDATE po_lines SET damaged_count = damaged_count + 1 WHERE id = 1")?;
+        until_number(&edge.db(), "SELECT damaged_count FROM po_lines WHERE id = 1", expected)?;
     }
     ensure!(self::links(&warehouse)? == links, "the hub has seen another link");
     warehouse.agree(&[&edge])
@@ -113,14 +81,7 @@ fn a_link_survives_a_change_of_address() -> Done {
 
 /// Links that the hub has seen begin or end.
 fn links(warehouse: &Warehouse) -> anyhow::Result<usize> {
-    Ok(warehouse
-        .hub
-        .daemon
-        .as_ref()
-        .context("the hub runs")?
-        .log()?
-        .matches("linked")
-        .count())
+    Ok(warehouse.hub.daemon.as_ref().context("the hub runs")?.log()?.matches("linked").count())
 }
 
 fn text(db: &std::path::Path, sql: &str) -> anyhow::Result<String> {

@@ -33,18 +33,12 @@ fn bytes(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
 /// Checks that a folder is as it was. Logs and what SQLite makes while it reads do not count.
 fn untouched(folder: &Path, before: &BTreeMap<PathBuf, Vec<u8>>) -> Done {
     let aside = |path: &Path| {
-        [".lock", ".log", "-shm", "-wal"]
-            .iter()
-            .any(|end| path.to_string_lossy().ends_with(end))
+        [".lock", ".log", "-shm", "-wal"].iter().any(|end| path.to_string_lossy().ends_with(end))
     };
     let mut after = bytes(folder)?;
     after.retain(|path, _| !aside(path));
     for (path, bytes) in before.iter().filter(|(path, _)| !aside(path)) {
-        ensure!(
-            after.remove(path).as_ref() == Some(bytes),
-            "{} was changed",
-            path.display()
-        );
+        ensure!(after.remove(path).as_ref() == Some(bytes), "{} was changed", path.display());
     }
     ensure!(after.is_empty(), "left behind: {:?}", after.keys());
     Ok(())

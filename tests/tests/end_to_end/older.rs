@@ -37,11 +37,7 @@ fn python(program: &str, db: &Path) -> anyhow::Result<Option<String>> {
         return Ok(None);
     }
     let output = Command::new("python3").args(["-c", program]).arg(db).output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(Some(String::from_utf8(output.stdout)?.trim().to_owned()))
 }
 
@@ -83,20 +79,14 @@ fn what_programs_do_to_the_file_loses_nothing() -> Done {
         "REINDEX; ANALYZE",
     ];
     for (deed, expected) in deeds.iter().zip((2..).step_by(2)) {
-        sql(
-            &db,
-            "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1",
-        )?;
+        sql(&db, "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1")?;
         // A pragma that another connection holds back changes nothing and gives a row or a refusal.
         let conn = writer::open(&db)?;
         if let Err(error) = conn.execute_batch(deed) {
             println!("{deed}: {error}");
         }
         drop(conn);
-        sql(
-            &db,
-            "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1",
-        )?;
+        sql(&db, "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1")?;
         until_number(&warehouse.hub.db(), COUNT, expected).with_context(|| (*deed).to_owned())?;
     }
     warehouse.agree(&[&edge])
@@ -111,10 +101,7 @@ fn another_journal_mode_while_the_daemon_is_down_loses_nothing() -> Done {
         &edge.db(),
         "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1; PRAGMA journal_mode = DELETE; VACUUM",
     )?;
-    sql(
-        &edge.db(),
-        "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1",
-    )?;
+    sql(&edge.db(), "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1")?;
     edge.run()?;
     warehouse.agree(&[&edge])?;
     until_number(&warehouse.hub.db(), COUNT, 2)?;

@@ -32,18 +32,12 @@ fn status_has_exactly_its_keys() -> Done {
     edge.run()?;
     edge.sync("30")?;
     let linked = edge.status()?;
-    ensure!(
-        keys(&linked) == BTreeSet::from(KEYS.map(str::to_owned)),
-        "{linked}"
-    );
+    ensure!(keys(&linked) == BTreeSet::from(KEYS.map(str::to_owned)), "{linked}");
     ensure!(
         linked["daemon"] == true && linked["connected"] == true && linked["blocked"].is_null(),
         "{linked}"
     );
-    ensure!(
-        linked["unsent"] == 0 && linked["unread"] == 0 && linked["last_sync"].is_i64(),
-        "{linked}"
-    );
+    ensure!(linked["unsent"] == 0 && linked["unread"] == 0 && linked["last_sync"].is_i64(), "{linked}");
     ensure!(linked["version"].is_u64() && linked["epoch"] == 1, "{linked}");
     let used = linked["id_space_used"].as_f64().unwrap_or(-1.0);
     ensure!((0.0..1.0).contains(&used), "{linked}");
@@ -69,19 +63,10 @@ fn only_rows_that_differ_are_unsent() -> Done {
 fn counts_what_differs(edge: &Edge) -> Done {
     let db = edge.db();
     unsent(edge, 0)?;
-    sql(
-        &db,
-        "UPDATE machines SET machine_name = machine_name || '?' WHERE id = 1",
-    )?;
-    sql(
-        &db,
-        "UPDATE machines SET machine_name = rtrim(machine_name, '?') WHERE id = 1",
-    )?;
+    sql(&db, "UPDATE machines SET machine_name = machine_name || '?' WHERE id = 1")?;
+    sql(&db, "UPDATE machines SET machine_name = rtrim(machine_name, '?') WHERE id = 1")?;
     sql(&db, "INSERT INTO shipments(po_id, carrier) VALUES (1, 'UPS')")?;
-    sql(
-        &db,
-        "DELETE FROM shipments WHERE id = (SELECT MAX(id) FROM shipments)",
-    )?;
+    sql(&db, "DELETE FROM shipments WHERE id = (SELECT MAX(id) FROM shipments)")?;
     unsent(edge, 0)?;
     let one = "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1;";
     sql(&db, &one.repeat(1000))?;
@@ -100,9 +85,5 @@ fn unsent(edge: &Edge, rows: u64) -> Done {
 }
 
 fn keys(status: &serde_json::Value) -> BTreeSet<String> {
-    status
-        .as_object()
-        .into_iter()
-        .flat_map(|status| status.keys().cloned())
-        .collect()
+    status.as_object().into_iter().flat_map(|status| status.keys().cloned()).collect()
 }

@@ -40,11 +40,7 @@ impl Warehouse {
     pub(crate) fn closed(file: Option<&Path>) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let hub = Hub::init(&program(), &folder.path().join("hub"), file)?;
-        Ok(Self {
-            hub,
-            relay: Relay::start(NOWHERE.into())?,
-            folder,
-        })
+        Ok(Self { hub, relay: Relay::start(NOWHERE.into())?, folder })
     }
 
     /// Starts the hub's daemon; the wireless leads there from now on.
@@ -109,11 +105,7 @@ impl Warehouse {
                     edge.db().display()
                 );
             }
-            ensure!(
-                found.len() == expected.len(),
-                "{} has other tables",
-                edge.db().display()
-            );
+            ensure!(found.len() == expected.len(), "{} has other tables", edge.db().display());
             sound(&edge.db())?;
             let status = edge.status()?;
             ensure!(status["unsent"] == 0, "something is unsent: {status}");
@@ -123,11 +115,7 @@ impl Warehouse {
 
     /// What the hub lists as conflicts.
     pub(crate) fn conflicts(&self) -> anyhow::Result<Vec<serde_json::Value>> {
-        Ok(serde_json::from_str(&self.hub.program.must(
-            "hub",
-            &self.hub.dir,
-            &["conflicts", "--json"],
-        )?)?)
+        Ok(serde_json::from_str(&self.hub.program.must("hub", &self.hub.dir, &["conflicts", "--json"])?)?)
     }
 }
 
@@ -150,8 +138,7 @@ pub(crate) fn copy(name: &str, to: &Path) -> Done {
 /// Runs statements as a program does.
 pub(crate) fn sql(db: &Path, statements: &str) -> Done {
     let conn = writer::open(db)?;
-    conn.execute_batch(statements)
-        .with_context(|| format!("{}: {statements}", db.display()))
+    conn.execute_batch(statements).with_context(|| format!("{}: {statements}", db.display()))
 }
 
 /// Waits until a statement gives this number, and it will not take long.
@@ -169,27 +156,16 @@ pub(crate) fn is_linked(edge: &Edge) -> anyhow::Result<bool> {
 pub(crate) fn sound(db: &Path) -> Done {
     let broken = inspect::number(db, "SELECT COUNT(*) FROM pragma_foreign_key_check")?;
     ensure!(broken == 0, "{broken} broken references in {}", db.display());
-    let sick = inspect::number(
-        db,
-        "SELECT COUNT(*) FROM pragma_quick_check WHERE quick_check <> 'ok'",
-    )?;
+    let sick = inspect::number(db, "SELECT COUNT(*) FROM pragma_quick_check WHERE quick_check <> 'ok'")?;
     ensure!(sick == 0, "{} is damaged", db.display());
     Ok(())
 }
 
 /// Checks that a command was refused, and that its reason holds these words.
 pub(crate) fn refused(said: &Said, code: i32, words: &[&str]) -> Done {
-    ensure!(
-        said.code == code,
-        "exit code {} instead of {code}: {said:?}",
-        said.code
-    );
+    ensure!(said.code == code, "exit code {} instead of {code}: {said:?}", said.code);
     for word in words {
-        ensure!(
-            said.err.contains(word),
-            "the reason does not say `{word}`: {}",
-            said.err
-        );
+        ensure!(said.err.contains(word), "the reason does not say `{word}`: {}", said.err);
     }
     ensure!(!said.err.contains("panicked"), "it broke: {}", said.err);
     Ok(())

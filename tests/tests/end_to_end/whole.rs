@@ -46,14 +46,9 @@ fn a_large_transaction_survives_losing_the_link_and_the_daemon() -> Done {
     let relay = &warehouse.relay;
     relay.cut_after(LOST_AFTER_BYTES);
     sql(&writes.db(), LARGE)?;
-    until("the link is lost in the middle", || {
-        Ok(relay.is_cut().then_some(()))
-    })?;
+    until("the link is lost in the middle", || Ok(relay.is_cut().then_some(())))?;
     writes.daemon.take().context("it runs")?.kill()?;
-    ensure!(
-        inspect::number(&warehouse.hub.db(), SEEN)? == 0,
-        "the hub cannot have all of it"
-    );
+    ensure!(inspect::number(&warehouse.hub.db(), SEEN)? == 0, "the hub cannot have all of it");
     let whole = inspect::number(&writes.db(), "SELECT SUM(LENGTH(bytes)) FROM _sync_piece")?.unsigned_abs();
     let sent = relay.sent();
     // The second loss hits the way from the hub to the other device.
@@ -65,10 +60,7 @@ fn a_large_transaction_survives_losing_the_link_and_the_daemon() -> Done {
     writes.sync("60")?;
     let again = relay.sent() - sent;
     println!("{whole} bytes in all; {again} sent after the link was lost");
-    ensure!(
-        again < whole - LOST_AFTER_BYTES / 3,
-        "{again} of {whole} bytes were sent again"
-    );
+    ensure!(again < whole - LOST_AFTER_BYTES / 3, "{again} of {whole} bytes were sent again");
     until_number(&reads.db(), SEEN, ROWS)?;
     watch.end()?;
     warehouse.agree(&[&writes, &reads])
@@ -95,10 +87,7 @@ impl Watch {
                 look(&conn).map(|()| looks)
             })
         };
-        Self {
-            threads: files.into_iter().map(start).collect(),
-            ended,
-        }
+        Self { threads: files.into_iter().map(start).collect(), ended }
     }
 
     fn end(self) -> Done {

@@ -20,14 +20,9 @@ async fn the_first_address_that_answers_is_taken() {
     let device = hub.device("a").await;
     let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
     let by_name = format!("localhost:{}", hub.address.port());
-    let addresses = [
-        deaf.local_addr().unwrap().to_string(),
-        "no-such-host.invalid:1".into(),
-        by_name.clone(),
-    ];
-    let mut link = soon(connect(&device.identity, &addresses, DEADLINE))
-        .await
-        .unwrap();
+    let addresses =
+        [deaf.local_addr().unwrap().to_string(), "no-such-host.invalid:1".into(), by_name.clone()];
+    let mut link = soon(connect(&device.identity, &addresses, DEADLINE)).await.unwrap();
     assert_eq!(link.address, by_name);
     echo(&mut link, b"hello").await.unwrap();
 }
@@ -37,31 +32,16 @@ async fn where_nobody_answers_every_address_is_named() {
     let hub = Hub::start();
     let device = hub.device("a").await;
     let addresses = ["no-such-host.invalid:1".to_owned(), "nonsense".to_owned()];
-    let error = soon(connect(&device.identity, &addresses, DEADLINE))
-        .await
-        .map(|_| ())
-        .unwrap_err();
-    assert!(
-        matches!(error, LinkError::Unreachable(_)) && error.is_passing(),
-        "{error}"
-    );
+    let error = soon(connect(&device.identity, &addresses, DEADLINE)).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, LinkError::Unreachable(_)) && error.is_passing(), "{error}");
     for address in &addresses {
         assert!(error.to_string().contains(address), "{error}");
     }
-    let deaf = UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
-    let error = soon(connect(&device.identity, &[deaf], Duration::from_secs(1)))
-        .await
-        .map(|_| ())
-        .unwrap_err();
+    let deaf = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let error =
+        soon(connect(&device.identity, &[deaf], Duration::from_secs(1))).await.map(|_| ()).unwrap_err();
     assert!(matches!(error, LinkError::Silent(1)), "{error}");
-    let error = connect(&device.identity, &[], DEADLINE)
-        .await
-        .map(|_| ())
-        .unwrap_err();
+    let error = connect(&device.identity, &[], DEADLINE).await.map(|_| ()).unwrap_err();
     assert!(matches!(error, LinkError::NoAddress), "{error}");
 }
 
@@ -70,9 +50,7 @@ async fn a_link_outlives_a_change_of_network_that_the_device_does_not_notice() {
     let hub = Hub::start();
     let device = hub.device("a").await;
     let relay = Relay::to(hub.address, false).await;
-    let mut link = soon(connect(&device.identity, &[relay.address.to_string()], DEADLINE))
-        .await
-        .unwrap();
+    let mut link = soon(connect(&device.identity, &[relay.address.to_string()], DEADLINE)).await.unwrap();
     echo(&mut link, b"before").await.unwrap();
     let before = seen_at(&hub);
     let after = relay.move_on().await;
@@ -99,17 +77,12 @@ async fn a_device_learns_at_once_that_the_hub_was_killed_and_started_again() {
     let hub = Hub::start();
     let device = hub.device("a").await;
     let relay = Relay::to(hub.address, false).await;
-    let mut link = soon(connect(&device.identity, &[relay.address.to_string()], DEADLINE))
-        .await
-        .unwrap();
+    let mut link = soon(connect(&device.identity, &[relay.address.to_string()], DEADLINE)).await.unwrap();
     echo(&mut link, b"before").await.unwrap();
     let again = hub.started_again();
     relay.move_to(again.address).await;
     let error = echo(&mut link, &[1; 1000]).await.unwrap_err();
-    assert!(
-        error.is_passing() && error.to_string().contains("started again"),
-        "{error}"
-    );
+    assert!(error.is_passing() && error.to_string().contains("started again"), "{error}");
 }
 
 #[tokio::test]

@@ -25,10 +25,7 @@ async fn an_invited_device_joins_and_talks() {
     let hub = Hub::start();
     let token = Token::decode(&hub.invite("station-1").encode()).unwrap();
     let device = Device::join(&token).await.unwrap();
-    assert_eq!(
-        (device.identity.name.as_str(), device.identity.role.as_str()),
-        ("station-1", "station")
-    );
+    assert_eq!((device.identity.name.as_str(), device.identity.role.as_str()), ("station-1", "station"));
     assert_eq!(device.identity.device, EdgeId(1));
     assert_eq!(device.identity.addresses, [hub.address.to_string()]);
     let mut link = device.link().await.unwrap();
@@ -40,10 +37,7 @@ async fn an_invited_device_joins_and_talks() {
 async fn a_wrong_an_old_and_a_used_token_are_told_apart() {
     let hub = Hub::start();
     let token = hub.invite("a");
-    let wrong = Token {
-        secret: Secret([0; 16]),
-        ..token.clone()
-    };
+    let wrong = Token { secret: Secret([0; 16]), ..token.clone() };
     assert!(reason(Device::join(&wrong).await).contains("does not know this token"));
     hub.inner.now.fetch_add(HOUR_MS, Ordering::SeqCst);
     assert!(reason(Device::join(&token).await).contains("expired"));
@@ -57,22 +51,15 @@ async fn a_device_whose_reply_was_lost_asks_again_and_gets_the_same() {
     let hub = Hub::start();
     let token = hub.invite("a");
     let dir = tempfile::tempdir().unwrap();
-    let first = join(&token, &DeviceKey::for_joining(dir.path()).unwrap(), DEADLINE)
-        .await
-        .unwrap();
-    let again = join(&token, &DeviceKey::for_joining(dir.path()).unwrap(), DEADLINE)
-        .await
-        .unwrap();
+    let first = join(&token, &DeviceKey::for_joining(dir.path()).unwrap(), DEADLINE).await.unwrap();
+    let again = join(&token, &DeviceKey::for_joining(dir.path()).unwrap(), DEADLINE).await.unwrap();
     assert_eq!(first, again);
 }
 
 #[tokio::test]
 async fn a_hub_with_another_fingerprint_is_not_believed() {
     let hub = Hub::start();
-    let token = Token {
-        ca_sha256: [0; 32],
-        ..hub.invite("a")
-    };
+    let token = Token { ca_sha256: [0; 32], ..hub.invite("a") };
     let error = Device::join(&token).await.map(|_| ()).unwrap_err();
     assert!(matches!(error, LinkError::WrongHub(_)), "{error}");
     assert!(error.to_string().contains(&hub.address.to_string()), "{error}");
@@ -84,10 +71,7 @@ async fn a_device_does_not_talk_to_a_hub_that_it_has_not_joined() {
     let mut device = hub.device("a").await;
     device.identity.addresses = vec![other.address.to_string()];
     let error = device.link().await.map(|_| ()).unwrap_err();
-    assert!(
-        matches!(error, LinkError::Untrusted(_)) && !error.is_passing(),
-        "{error}"
-    );
+    assert!(matches!(error, LinkError::Untrusted(_)) && !error.is_passing(), "{error}");
 }
 
 #[tokio::test]
@@ -101,10 +85,7 @@ async fn a_certificate_of_another_hub_is_refused() {
         Err(error) => error,
     };
     assert!(matches!(error, LinkError::CertificateRefused(_)), "{error}");
-    assert!(
-        error.to_string().contains("join this one with a token from it"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("join this one with a token from it"), "{error}");
 }
 
 #[tokio::test]
@@ -121,12 +102,7 @@ async fn a_device_without_a_certificate_learns_why_it_may_not_sync() {
     tls.alpn_protocols = vec![ALPN_SYNC.to_vec()];
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let connection = soon(endpoint.connect_with(config, hub.address, SERVER_NAME).unwrap())
-        .await
-        .unwrap();
+    let connection = soon(endpoint.connect_with(config, hub.address, SERVER_NAME).unwrap()).await.unwrap();
     let error = LinkError::from(soon(connection.closed()).await);
-    assert!(
-        matches!(&error, LinkError::Refused(reason) if reason.contains("tt-edge join TOKEN")),
-        "{error}"
-    );
+    assert!(matches!(&error, LinkError::Refused(reason) if reason.contains("tt-edge join TOKEN")), "{error}");
 }

@@ -12,9 +12,7 @@ async fn frames_of_every_size_come_back_whole() {
     let hub = Hub::start();
     let mut link = hub.device("a").await.link().await.unwrap();
     for bytes in [0, 1, 4, 70_000, FRAME_BYTES_MAX] {
-        let frame: Vec<u8> = (0..bytes)
-            .map(|place| u8::try_from(place % 251).unwrap())
-            .collect();
+        let frame: Vec<u8> = (0..bytes).map(|place| u8::try_from(place % 251).unwrap()).collect();
         let (sent, back) = tokio::join!(soon(link.sender.send(&frame)), soon(link.receiver.recv()));
         sent.unwrap();
         assert!(back.unwrap().unwrap() == frame, "{bytes} bytes");
@@ -26,23 +24,12 @@ async fn a_frame_above_the_limit_is_refused_on_both_sides() {
     let hub = Hub::start();
     let mut link = hub.device("a").await.link().await.unwrap();
     let own = link.sender.send(&vec![0; FRAME_BYTES_MAX + 1]).await;
-    assert!(
-        matches!(own, Err(LinkError::Prefix(PrefixError::TooLarge { .. }))),
-        "{own:?}"
-    );
+    assert!(matches!(own, Err(LinkError::Prefix(PrefixError::TooLarge { .. }))), "{own:?}");
     echo(&mut link, b"still fine").await.unwrap();
     let mut other = hub.device("b").await.link().await.unwrap();
-    other
-        .sender
-        .into_stream()
-        .write_all(&u32::MAX.to_le_bytes())
-        .await
-        .unwrap();
+    other.sender.into_stream().write_all(&u32::MAX.to_le_bytes()).await.unwrap();
     let error = soon(other.receiver.recv()).await.unwrap_err();
-    assert!(
-        matches!(&error, LinkError::Refused(reason) if reason.contains("4294967295 bytes")),
-        "{error}"
-    );
+    assert!(matches!(&error, LinkError::Refused(reason) if reason.contains("4294967295 bytes")), "{error}");
 }
 
 #[tokio::test]
@@ -52,26 +39,14 @@ async fn a_revoked_device_is_cut_off_and_kept_out_with_the_reason() {
     let mut link = device.link().await.unwrap();
     echo(&mut link, b"hello").await.unwrap();
     devices::revoke(&hub.inner.database.lock().unwrap(), "a", hub.inner.now()).unwrap();
-    tt_hub::link::refuse(
-        &hub.inner.links.lock().unwrap()[0],
-        "the operator has revoked this device",
-    );
+    tt_hub::link::refuse(&hub.inner.links.lock().unwrap()[0], "the operator has revoked this device");
     let cut_off = soon(link.receiver.recv()).await.unwrap_err();
-    assert!(
-        matches!(&cut_off, LinkError::Refused(reason) if reason.contains("operator")),
-        "{cut_off}"
-    );
+    assert!(matches!(&cut_off, LinkError::Refused(reason) if reason.contains("operator")), "{cut_off}");
     let later = soon(link.closed()).await;
-    assert!(
-        matches!(&later, LinkError::Refused(reason) if reason.contains("operator")),
-        "{later}"
-    );
+    assert!(matches!(&later, LinkError::Refused(reason) if reason.contains("operator")), "{later}");
     let mut link = device.link().await.unwrap();
     let kept_out = echo(&mut link, b"hello").await.unwrap_err();
-    assert!(
-        matches!(&kept_out, LinkError::Refused(reason) if reason.contains("was revoked")),
-        "{kept_out}"
-    );
+    assert!(matches!(&kept_out, LinkError::Refused(reason) if reason.contains("was revoked")), "{kept_out}");
 }
 
 #[tokio::test]
@@ -81,10 +56,7 @@ async fn a_stopping_hub_says_so() {
     echo(&mut link, b"hello").await.unwrap();
     hub.stop();
     let error = soon(link.receiver.recv()).await.unwrap_err();
-    assert!(
-        matches!(error, LinkError::Stopping) && error.is_passing(),
-        "{error}"
-    );
+    assert!(matches!(error, LinkError::Stopping) && error.is_passing(), "{error}");
 }
 
 #[tokio::test]

@@ -74,11 +74,7 @@ impl Hub {
             links: Mutex::default(),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&inner)));
-        Self {
-            address,
-            inner,
-            serving,
-        }
+        Self { address, inner, serving }
     }
 
     /// A token for a new device of that name.
@@ -138,9 +134,7 @@ impl Device {
 /// Sends a frame and waits until it comes back: only then is a link up.
 pub(crate) async fn echo(link: &mut Link, frame: &[u8]) -> Result<Vec<u8>, LinkError> {
     soon(link.sender.send(frame)).await?;
-    soon(link.receiver.recv())
-        .await
-        .map(|frame| frame.expect("the hub does not finish first"))
+    soon(link.receiver.recv()).await.map(|frame| frame.expect("the hub does not finish first"))
 }
 
 async fn serve(mut listener: Listener, hub: Arc<Inner>) {
@@ -155,10 +149,7 @@ async fn serve(mut listener: Listener, hub: Arc<Inner>) {
                 };
                 let _ = serve_enrolment(connection, decide).await;
             }),
-            Arrival::Device {
-                cert_sha256,
-                connection,
-            } => tokio::spawn(async move {
+            Arrival::Device { cert_sha256, connection } => tokio::spawn(async move {
                 let device = devices::by_certificate(&hub.database.lock().unwrap(), &cert_sha256).unwrap();
                 match device {
                     Some(device) if device.revoked_at.is_none() => serve_device(connection, hub).await,
@@ -175,11 +166,8 @@ async fn serve_device(connection: quinn::Connection, hub: Arc<Inner>) {
     let Ok((send, receive)) = connection.accept_bi().await else {
         return;
     };
-    let frames = tokio::spawn(echo_frames(
-        connection.clone(),
-        FrameSender::new(send),
-        FrameReceiver::new(receive),
-    ));
+    let frames =
+        tokio::spawn(echo_frames(connection.clone(), FrameSender::new(send), FrameReceiver::new(receive)));
     while let Ok(stream) = connection.accept_bi().await {
         let hub = Arc::clone(&hub);
         tokio::spawn(async move {

@@ -28,13 +28,7 @@ impl Relay {
             tokio::spawn(forward(Arc::clone(&down), device, seen.clone(), count)),
             tokio::spawn(backward(down, device_seen, seen, swallow_answers)),
         ];
-        Self {
-            address,
-            upstream,
-            hub,
-            packets,
-            tasks,
-        }
+        Self { address, upstream, hub, packets, tasks }
     }
 
     /// From now on the hub sees another address. Gives it.
@@ -52,11 +46,7 @@ impl Relay {
 
     /// Waits until so many packets went to the hub.
     pub(crate) async fn forwarded(&self, packets: usize) {
-        self.packets
-            .clone()
-            .wait_for(|seen| *seen >= packets)
-            .await
-            .unwrap();
+        self.packets.clone().wait_for(|seen| *seen >= packets).await.unwrap();
     }
 }
 

@@ -56,16 +56,9 @@ impl Scene {
                 link.connection.close(0_u32.into(), b"");
             }
         };
-        soon(fetch_snapshot(&link.connection, &self.to, cut))
-            .await
-            .unwrap_err();
-        assert!(
-            !self.to.exists(),
-            "half a snapshot never has the name of a whole one"
-        );
-        fs::metadata(self.device.dir.path().join("new.db.part"))
-            .unwrap()
-            .len()
+        soon(fetch_snapshot(&link.connection, &self.to, cut)).await.unwrap_err();
+        assert!(!self.to.exists(), "half a snapshot never has the name of a whole one");
+        fs::metadata(self.device.dir.path().join("new.db.part")).unwrap().len()
     }
 
     /// What the hub has sent in transfers that came to their end.
@@ -94,20 +87,11 @@ async fn a_snapshot_arrives_whole_and_its_progress_grows() {
     let scene = scene().await;
     let link = scene.link().await;
     let mut seen = Vec::new();
-    let header = soon(fetch_snapshot(&link.connection, &scene.to, |progress| {
-        seen.push(progress)
-    }))
-    .await
-    .unwrap();
+    let header =
+        soon(fetch_snapshot(&link.connection, &scene.to, |progress| seen.push(progress))).await.unwrap();
     assert_eq!((header.version, header.bytes), (Version(7), total()));
     assert!(seen.windows(2).all(|pair| pair[0].received <= pair[1].received));
-    assert_eq!(
-        seen.last(),
-        Some(&Progress {
-            received: total(),
-            total: total()
-        })
-    );
+    assert_eq!(seen.last(), Some(&Progress { received: total(), total: total() }));
     scene.assert_arrived(&content(1));
 }
 

@@ -29,7 +29,10 @@ fn a_unique_value_twice_holds_the_second_with_its_children() {
         .write(FIRST, &format!("INSERT INTO orders(number, note) VALUES ('N', 'first'); {children}"))
         .write(SECOND, &format!("INSERT INTO orders(number, note) VALUES ('N', 'second'); {children}"))
         .meet()
-        .finds("SELECT o.note, COUNT(*) FROM orders o JOIN lines l ON l.order_id = o.id WHERE number = 'N'", "first|1")
+        .finds(
+            "SELECT o.note, COUNT(*) FROM orders o JOIN lines l ON l.order_id = o.id WHERE number = 'N'",
+            "first|1",
+        )
         .lists("unique orders whole; parent lines whole");
 }
 

@@ -29,7 +29,10 @@ fn a_changed_child_brings_back_its_deleted_parent() {
         .write(FIRST, "UPDATE lines SET good = good + 1 WHERE id = 3")
         .write(SECOND, "DELETE FROM orders WHERE id = 2")
         .meet()
-        .finds("SELECT o.number, l.good FROM orders o JOIN lines l ON l.order_id = o.id WHERE o.id = 2", "B|1");
+        .finds(
+            "SELECT o.number, l.good FROM orders o JOIN lines l ON l.order_id = o.id WHERE o.id = 2",
+            "B|1",
+        );
 }
 
 #[test]
@@ -37,7 +40,10 @@ fn a_child_without_any_parent_is_held_whole_and_the_device_follows() {
     let mut story = Story::begin();
     story.world.program(FIRST).pragma_update(None, "foreign_keys", false).expect("a setting");
     story
-        .write(FIRST, "INSERT INTO lines(order_id, note) VALUES (999, 'alone'); UPDATE lines SET good = 1 WHERE id = 3")
+        .write(
+            FIRST,
+            "INSERT INTO lines(order_id, note) VALUES (999, 'alone'); UPDATE lines SET good = 1 WHERE id = 3",
+        )
         .meet()
         .finds("SELECT COUNT(*) FROM lines WHERE note = 'alone'", "0")
         .finds("SELECT good FROM lines WHERE id = 3", "1")

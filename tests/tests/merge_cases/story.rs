@@ -13,6 +13,8 @@ CREATE TABLE lines(id INTEGER PRIMARY KEY AUTOINCREMENT, order_id INTEGER REFERE
   note TEXT, good INTEGER DEFAULT 0 CHECK (good <= 100), total INTEGER);
 CREATE TABLE bags(code TEXT PRIMARY KEY, order_number TEXT REFERENCES orders(number) ON UPDATE CASCADE, note TEXT, good INTEGER DEFAULT 0);
 CREATE TABLE people(name TEXT PRIMARY KEY COLLATE NOCASE, note TEXT, good INTEGER DEFAULT 0);
+CREATE TABLE shelf(aisle INTEGER, slot TEXT, PRIMARY KEY(aisle, slot));
+CREATE TABLE bin(id INTEGER PRIMARY KEY, aisle INTEGER, slot TEXT, FOREIGN KEY(aisle, slot) REFERENCES shelf(aisle, slot));
 CREATE TABLE badges(id INTEGER PRIMARY KEY, owner TEXT REFERENCES people(name), line TEXT REFERENCES lines(id));
 INSERT INTO orders(id, number) VALUES (1, 'A'), (2, 'B'), (3, 'C');
 INSERT INTO lines(id, order_id, good) VALUES (1, 1, 10), (2, 1, 0), (3, 2, 0);
@@ -50,7 +52,10 @@ impl Story {
     /// A program writes, all or nothing.
     pub(crate) fn write(&mut self, node: usize, sql: &str) -> &mut Self {
         self.world.pass(1_000);
-        self.world.program(node).execute_batch(&format!("BEGIN; {sql}; COMMIT")).expect("the program may do this");
+        self.world
+            .program(node)
+            .execute_batch(&format!("BEGIN; {sql}; COMMIT"))
+            .expect("the program may do this");
         self
     }
 
@@ -111,12 +116,14 @@ impl Story {
     /// The conflict list: kind and table of each entry, columns with what stayed and what lost.
     #[track_caller]
     pub(crate) fn lists(&self, expected: &str) -> &Self {
-        let entries = conflict::list(self.world.program(HUB), true, |device| device.to_string()).expect("reads");
+        let entries =
+            conflict::list(self.world.program(HUB), true, |device| device.to_string()).expect("reads");
         let text = |entry: &serde_json::Value| {
             let word = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
             let columns = entry["columns"].as_array().into_iter().flatten();
-            let columns: String =
-                columns.map(|column| format!(" {}:{}/{}", column["name"], column["kept"], column["lost"])).collect();
+            let columns: String = columns
+                .map(|column| format!(" {}:{}/{}", column["name"], column["kept"], column["lost"]))
+                .collect();
             let row = if entry["row"].is_null() { "" } else { " whole" };
             format!("{} {}{row}{columns}", word("kind"), word("table")).replace('"', "")
         };

@@ -41,11 +41,7 @@ impl Paths {
             name.push(ending);
             PathBuf::from(name)
         };
-        Self {
-            whole: whole.to_owned(),
-            part: with(".part"),
-            identity: with(".part.identity"),
-        }
+        Self { whole: whole.to_owned(), part: with(".part"), identity: with(".part.identity") }
     }
 
     /// What an earlier transfer has left.
@@ -55,10 +51,7 @@ impl Paths {
             read => read.map_err(|source| failed(&self.identity, source))?,
         };
         match fs::metadata(&self.part) {
-            Ok(metadata) => Ok(Held {
-                identity,
-                bytes: metadata.len(),
-            }),
+            Ok(metadata) => Ok(Held { identity, bytes: metadata.len() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Held::default()),
             Err(source) => Err(failed(&self.part, source)),
         }
@@ -83,16 +76,9 @@ impl Part {
             let mut note = File::create(&paths.identity)?;
             note.write_all(identity.as_bytes())?;
             note.sync_all()?;
-            Ok(Open {
-                file,
-                hash: Sha256::new(),
-            })
+            Ok(Open { file, hash: Sha256::new() })
         });
-        Ok(Self {
-            open: Some(open.await?),
-            path,
-            bytes: 0,
-        })
+        Ok(Self { open: Some(open.await?), path, bytes: 0 })
     }
 
     /// The part as it was left, with `bytes` bytes.
@@ -106,11 +92,7 @@ impl Part {
             file.seek(SeekFrom::Start(bytes))?;
             Ok(Open { file, hash })
         });
-        Ok(Self {
-            open: Some(open.await?),
-            path,
-            bytes,
-        })
+        Ok(Self { open: Some(open.await?), path, bytes })
     }
 
     pub(super) const fn bytes(&self) -> u64 {
@@ -144,10 +126,7 @@ impl Part {
             file.sync_all()?;
             fs::rename(&paths.part, &paths.whole)?;
             fs::remove_file(&paths.identity)?;
-            let folder = paths
-                .whole
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = paths.whole.parent().filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         })
         .await
@@ -178,13 +157,9 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, LinkError> {
     let done = spawn_blocking(work).await.map_err(io::Error::other);
-    done.and_then(|result| result)
-        .map_err(|source| failed(path, source))
+    done.and_then(|result| result).map_err(|source| failed(path, source))
 }
 
 fn failed(path: &Path, source: io::Error) -> LinkError {
-    LinkError::File {
-        path: path.to_owned(),
-        source,
-    }
+    LinkError::File { path: path.to_owned(), source }
 }

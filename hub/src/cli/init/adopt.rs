@@ -41,20 +41,11 @@ pub(in crate::cli) enum AdoptError {
 pub(super) fn look(source: &Path) -> Result<(), AdoptError> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => AdoptError::Missing(source.to_owned()),
-        _ => AdoptError::Unreadable {
-            path: source.to_owned(),
-            source: error,
-        },
+        _ => AdoptError::Unreadable { path: source.to_owned(), source: error },
     };
     let mut header = Vec::new();
-    File::open(source)
-        .and_then(|file| file.take(16).read_to_end(&mut header))
-        .map_err(unreadable)?;
-    if header == HEADER {
-        Ok(())
-    } else {
-        Err(AdoptError::NotADatabase(source.to_owned()))
-    }
+    File::open(source).and_then(|file| file.take(16).read_to_end(&mut header)).map_err(unreadable)?;
+    if header == HEADER { Ok(()) } else { Err(AdoptError::NotADatabase(source.to_owned())) }
 }
 
 /// Copies the file to `to`, which is empty, and checks the copy.
@@ -63,9 +54,7 @@ pub(super) fn copy(source: &Path, to: &Path) -> Result<(), AdoptError> {
     let from = open(source).map_err(failed)?;
     let mut copy = Connection::open(to).map_err(failed)?;
     copy_pages(&from, &mut copy).map_err(failed)??;
-    let problem: String = copy
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(failed)?;
+    let problem: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
     if problem == "ok" {
         Ok(())
     } else {
@@ -100,10 +89,7 @@ fn explain(source: &Path, error: rusqlite::Error) -> AdoptError {
     let path = source.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => AdoptError::NotADatabase(path),
-        Some(ErrorCode::DatabaseCorrupt) => AdoptError::Damaged {
-            path,
-            what: error.to_string(),
-        },
+        Some(ErrorCode::DatabaseCorrupt) => AdoptError::Damaged { path, what: error.to_string() },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => AdoptError::Busy(path),
         _ => AdoptError::Sqlite { path, source: error },
     }
@@ -129,10 +115,8 @@ mod tests {
         look(&source).unwrap();
         copy(&source, &to).unwrap();
         assert_eq!(fs::read(&source).unwrap(), before);
-        let rows: i64 = Connection::open(&to)
-            .unwrap()
-            .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
-            .unwrap();
+        let rows: i64 =
+            Connection::open(&to).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 2);
         program.execute("INSERT INTO t VALUES (3)", []).unwrap();
     }
@@ -142,10 +126,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.db");
         let said = |path: &Path| {
-            look(path)
-                .and_then(|()| copy(path, &dir.path().join("copy.db")))
-                .unwrap_err()
-                .to_string()
+            look(path).and_then(|()| copy(path, &dir.path().join("copy.db"))).unwrap_err().to_string()
         };
         assert!(said(&path).contains("no such file"));
         fs::write(&path, "hello").unwrap();

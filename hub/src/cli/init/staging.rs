@@ -23,18 +23,8 @@ impl Staging {
     /// Makes the hub's folder and, in it, the one to build in.
     pub(super) fn begin(folder: &Folder) -> Result<Self, InitError> {
         let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
-        let made = folder
-            .path()
-            .ancestors()
-            .take_while(is_new)
-            .map(Path::to_owned)
-            .collect();
-        let staging = Self {
-            folder: folder.clone(),
-            path: folder.staging(),
-            made,
-            done: false,
-        };
+        let made = folder.path().ancestors().take_while(is_new).map(Path::to_owned).collect();
+        let staging = Self { folder: folder.clone(), path: folder.staging(), made, done: false };
         durable::make_folder(folder.path()).map_err(|source| failed(folder.path(), source))?;
         // An attempt that was killed may have left it.
         match fs::remove_dir_all(&staging.path) {
@@ -103,8 +93,5 @@ impl Drop for Staging {
 }
 
 fn failed(path: &Path, source: io::Error) -> InitError {
-    InitError::Write {
-        path: path.to_owned(),
-        source,
-    }
+    InitError::Write { path: path.to_owned(), source }
 }

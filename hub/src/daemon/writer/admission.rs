@@ -19,13 +19,7 @@ fn revoked(name: &str) -> String {
 
 impl Writer {
     pub(super) fn up(&mut self, newcomer: Newcomer) {
-        let Newcomer {
-            link,
-            cert_sha256,
-            address,
-            outlet,
-            answer,
-        } = newcomer;
+        let Newcomer { link, cert_sha256, address, outlet, answer } = newcomer;
         let decision = self.welcome(&cert_sha256);
         if let Ok(device) = &decision {
             let edge = device.device;
@@ -89,11 +83,7 @@ impl Writer {
             self.record();
             let mut linked: Vec<u16> = self.links.values().map(|(edge, _)| edge.0).collect();
             linked.sort_unstable();
-            return Reply::State(State {
-                pid: std::process::id(),
-                linked,
-                failing: self.shared.failing(),
-            });
+            return Reply::State(State { pid: std::process::id(), linked, failing: self.shared.failing() });
         }
         let Some(engine) = &mut self.engine else {
             let reason = self.shared.failing().unwrap_or_default();
@@ -106,9 +96,7 @@ impl Writer {
                 }
                 reply
             }
-            Err(error) => Reply::Failed {
-                reason: error.to_string(),
-            },
+            Err(error) => Reply::Failed { reason: error.to_string() },
         }
     }
 
@@ -120,10 +108,7 @@ impl Writer {
             self.recorder.cursor(edge, cursor);
         }
         let conn = engine.store_mut().connection();
-        let recorded = self
-            .recorder
-            .write(conn, &linked, clock::now())
-            .and_then(|()| devices::list(conn));
+        let recorded = self.recorder.write(conn, &linked, clock::now()).and_then(|()| devices::list(conn));
         match recorded {
             Ok(devices) => {
                 for device in devices {

@@ -34,10 +34,7 @@ fn bench() -> Bench {
     let authority = Arc::new(Authority::create(dir.path()).unwrap());
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let (feeds, jobs) = queue::channel();
-    let host = Host {
-        fingerprint: authority.fingerprint(),
-        addresses: vec!["hub:1".into()],
-    };
+    let host = Host { fingerprint: authority.fingerprint(), addresses: vec!["hub:1".into()] };
     let writer = Writer::new(Parts {
         shared: Shared::new(events, store.version()),
         store,
@@ -46,12 +43,7 @@ fn bench() -> Bench {
         authority,
         feeds,
     });
-    Bench {
-        _dir: dir,
-        writer,
-        _inbox: inbox,
-        _jobs: jobs,
-    }
+    Bench { _dir: dir, writer, _inbox: inbox, _jobs: jobs }
 }
 
 impl Bench {
@@ -63,18 +55,11 @@ impl Bench {
             link,
             cert_sha256,
             address: "10.0.0.1:5".parse().unwrap(),
-            outlet: Outlet {
-                frames: frames_in,
-                close: close_in,
-            },
+            outlet: Outlet { frames: frames_in, close: close_in },
             answer,
         })));
         self.writer.step();
-        End {
-            decision,
-            close,
-            frames,
-        }
+        End { decision, close, frames }
     }
 
     fn ask(&mut self, request: Request) -> Reply {
@@ -89,18 +74,13 @@ impl Bench {
 fn only_known_devices_link_and_the_newest_link_counts() {
     let mut bench = bench();
     let mut stranger = bench.up(1, [9; 32]);
-    assert!(matches!(
-        stranger.decision.try_recv().unwrap(),
-        Err(Goodbye::Refused(_))
-    ));
+    assert!(matches!(stranger.decision.try_recv().unwrap(), Err(Goodbye::Refused(_))));
     let mut first = bench.up(2, [1; 32]);
     assert_eq!(first.decision.try_recv().unwrap(), Ok(EdgeId(1)));
     let mut second = bench.up(3, [1; 32]);
     assert!(matches!(first.close.try_recv().unwrap(), Goodbye::Later(_)));
     assert!(second.close.try_recv().is_err(), "still linked");
-    let Reply::State(state) = bench.ask(Request::State) else {
-        panic!("no state")
-    };
+    let Reply::State(state) = bench.ask(Request::State) else { panic!("no state") };
     assert_eq!(state.linked, [1]);
 }
 
@@ -133,20 +113,12 @@ fn a_device_that_was_revoked_in_the_file_is_noticed() {
 fn a_failing_database_sends_devices_away_until_it_works_again() {
     let mut bench = bench();
     let mut end = bench.up(1, [1; 32]);
-    bench
-        .writer
-        .fail(&StoreError::Sqlite(rusqlite::Error::InvalidQuery));
+    bench.writer.fail(&StoreError::Sqlite(rusqlite::Error::InvalidQuery));
     assert!(matches!(end.close.try_recv().unwrap(), Goodbye::Later(_)));
     assert!(bench.writer.shared.failing().is_some());
-    assert!(matches!(
-        bench.ask(Request::Revoke { name: "a".into() }),
-        Reply::Failed { .. }
-    ));
+    assert!(matches!(bench.ask(Request::Revoke { name: "a".into() }), Reply::Failed { .. }));
     let mut refused = bench.up(2, [1; 32]);
-    assert!(matches!(
-        refused.decision.try_recv().unwrap(),
-        Err(Goodbye::Later(_))
-    ));
+    assert!(matches!(refused.decision.try_recv().unwrap(), Err(Goodbye::Later(_))));
     bench.writer.hear(Event::Frame(2, EdgeFrame::Ping(1)));
     bench.writer.trouble.failed_at = Millis(0);
     bench.writer.hear(Event::Tick);

@@ -45,18 +45,15 @@ impl Merge<'_> {
                 continue;
             };
             let still = self.points_at(child, &present, foreign, values);
-            match change.kind {
-                ChangeKind::Insert if still => {
-                    let at = change.time(index);
-                    self.hold_out(child, &key, &present, self.stamp(at))?;
-                }
-                ChangeKind::Update if still => {
-                    if !self.take_back(child, foreign, change, index, (&key, values))? {
-                        let at = change.time(index);
-                        self.hold_out(child, &key, &present, self.stamp(at))?;
-                    }
-                }
-                _ => {}
+            let held = still
+                && match change.kind {
+                    ChangeKind::Insert => true,
+                    ChangeKind::Update => !self.take_back(child, foreign, change, index, (&key, values))?,
+                    _ => false,
+                };
+            if held {
+                let at = change.time(index);
+                self.hold_out(child, &key, &present, self.stamp(at))?;
             }
         }
         Ok(())
@@ -72,7 +69,7 @@ impl Merge<'_> {
         for present in self.children(child, foreign, values)? {
             let key: Key = present.iter().take(child.keys()).cloned().collect();
             let author = trash::stamp(self.context.conn, child, &key)?;
-            self.hold_out(child, &key, &present, author.unwrap_or(self.stamp(0)))?;
+            self.hold_out(child, &key, &present, author.unwrap_or(self.stamp(self.at)))?;
         }
         Ok(())
     }
@@ -133,7 +130,8 @@ impl Merge<'_> {
         (key, values): (&Key, &Key),
     ) -> Result<bool, MergeError> {
         let same = |(tracked, at, _): &(Arc<Tracked>, Key, Row)| {
-            tracked.table.name == child.table.name && same::key_bytes(child, at) == same::key_bytes(child, key)
+            tracked.table.name == child.table.name
+                && same::key_bytes(child, at) == same::key_bytes(child, key)
         };
         let Some(found) = self.reparented.iter().position(same) else {
             return Ok(false);
@@ -182,7 +180,7 @@ impl Merge<'_> {
             let key: Key = present.iter().take(child.keys()).cloned().collect();
             let back = (child.table.name.clone(), key.clone());
             if self.brought_back.contains(&back) {
-                self.hold_out(child, &key, &present, self.stamp(0))?;
+                self.hold_out(child, &key, &present, self.stamp(self.at))?;
             }
         }
         Ok(())

@@ -28,12 +28,9 @@ impl Merge<'_> {
             self.log.as_sent(tracked, change.key(index));
         } else {
             // The hub filled in columns that the edge does not have yet.
-            self.log
-                .changed(tracked, &change.key(index).map(ValueRef::to_owned).collect());
+            self.log.changed(tracked, &change.key(index).map(ValueRef::to_owned).collect());
         }
-        self.need_parents(tracked, &change.columns, |place| {
-            change.rows.get(index, place).to_owned()
-        });
+        self.need_parents(tracked, &change.columns, |place| change.rows.get(index, place).to_owned());
     }
 
     fn refused_insert(
@@ -61,11 +58,7 @@ impl Merge<'_> {
                 self.hold_row(Kind::Rule, tracked, row, self.stamp(at), &action)
             }
             Refusal::Key | Refusal::Unique => {
-                self.waiting.push(Waiting::Insert {
-                    tracked: Arc::clone(tracked),
-                    row,
-                    at,
-                });
+                self.waiting.push(Waiting::Insert { tracked: Arc::clone(tracked), row, at });
                 Ok(())
             }
         }
@@ -134,11 +127,7 @@ impl Merge<'_> {
         if equal && sent.len() == tracked.names.len() {
             return Ok(());
         }
-        let key: Key = sent
-            .iter()
-            .take(tracked.keys())
-            .map(|(_, value)| value.clone())
-            .collect();
+        let key: Key = sent.iter().take(tracked.keys()).map(|(_, value)| value.clone()).collect();
         if equal_but_for_time {
             self.log.changed(tracked, &key);
             return Ok(());
@@ -151,11 +140,8 @@ impl Merge<'_> {
 /// A column that is the time of writing unless the program says otherwise: two devices that make the
 /// same row differ in it, and mean the same.
 fn defaults_to_now(tracked: &Tracked, column: &str) -> bool {
-    let default = tracked
-        .table
-        .column(column)
-        .and_then(|column| column.default.as_deref())
-        .unwrap_or_default();
+    let default =
+        tracked.table.column(column).and_then(|column| column.default.as_deref()).unwrap_or_default();
     let upper = default.to_ascii_uppercase();
     upper.starts_with("CURRENT_") || upper.contains("'NOW'")
 }

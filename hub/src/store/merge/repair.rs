@@ -74,9 +74,11 @@ impl Merge<'_> {
                 if !foreign.parent.eq_ignore_ascii_case(&tracked.table.name) {
                     continue;
                 }
-                let bytes =
-                    |values: &Key| same::bytes(tracked, foreign.parent_columns.iter().map(String::as_str), values);
-                let Some(old) = values(before, &foreign.parent_columns).filter(|old| !old.iter().any(Value::is_null))
+                let bytes = |values: &Key| {
+                    same::bytes(tracked, foreign.parent_columns.iter().map(String::as_str), values)
+                };
+                let Some(old) =
+                    values(before, &foreign.parent_columns).filter(|old| !old.iter().any(Value::is_null))
                 else {
                     continue;
                 };
@@ -129,7 +131,9 @@ impl Merge<'_> {
                 values.retain(|bytes, _| alone.contains(bytes));
             }
             for values in values.into_values() {
-                if !self.parent_exists(foreign, &values)? && !self.children(&child, foreign, &values)?.is_empty() {
+                if !self.parent_exists(foreign, &values)?
+                    && !self.children(&child, foreign, &values)?.is_empty()
+                {
                     orphans.push(Missing { child: Arc::clone(&child), place, values, vacated: true });
                 }
             }
@@ -138,22 +142,12 @@ impl Merge<'_> {
     }
 
     fn parent_exists(&self, foreign: &ForeignKey, values: &Key) -> Result<bool, MergeError> {
-        let at: Vec<_> = foreign
-            .parent_columns
-            .iter()
-            .map(|name| format!("{} = ?", ident(name)))
-            .collect();
-        let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM {} WHERE {})",
-            ident(&foreign.parent),
-            at.join(" AND ")
-        );
+        let at: Vec<_> = foreign.parent_columns.iter().map(|name| format!("{} = ?", ident(name))).collect();
+        let sql =
+            format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {})", ident(&foreign.parent), at.join(" AND "));
         let mut statement = self.context.conn.prepare_cached(&sql)?;
-        Ok(
-            statement.query_row(params_from_iter(bound(values.iter().map(Value::as_ref))), |row| {
-                row.get(0)
-            })?,
-        )
+        Ok(statement
+            .query_row(params_from_iter(bound(values.iter().map(Value::as_ref))), |row| row.get(0))?)
     }
 
     /// All values in the child that no parent has.
@@ -283,7 +277,8 @@ impl Merge<'_> {
         let key: Key = before.iter().take(tracked.keys()).cloned().collect();
         let places = foreign.parent_columns.iter().filter_map(|name| tracked.place(name));
         let places: Vec<usize> = places.filter(|place| before[*place] != after[*place]).collect();
-        let set: Vec<_> = places.iter().map(|place| (tracked.names[*place].clone(), before[*place].clone())).collect();
+        let set: Vec<_> =
+            places.iter().map(|place| (tracked.names[*place].clone(), before[*place].clone())).collect();
         if set.is_empty() {
             return Ok(false);
         }
@@ -304,7 +299,7 @@ impl Merge<'_> {
             lost: after[*place].clone(),
         };
         let clashes = places.iter().map(clash).collect();
-        let lost = trash::stamp(self.context.conn, &tracked, &key)?.unwrap_or(self.stamp(0));
+        let lost = trash::stamp(self.context.conn, &tracked, &key)?.unwrap_or(self.stamp(self.at));
         let action = "the old value stays: a row that was made elsewhere points at it";
         self.list_clashes(Kind::Parent, &tracked, &key, clashes, (None, lost), action)?;
         Ok(true)
@@ -312,7 +307,12 @@ impl Merge<'_> {
 }
 
 /// "The rows of the child that point at these values", compared as the parent compares them.
-pub(super) fn select_children(child: &Tracked, foreign: &ForeignKey, parent: &Tracked, columns: &[String]) -> String {
+pub(super) fn select_children(
+    child: &Tracked,
+    foreign: &ForeignKey,
+    parent: &Tracked,
+    columns: &[String],
+) -> String {
     let pairs = foreign.columns.iter().zip(&foreign.parent_columns);
     let at: Vec<_> = pairs
         .map(|(name, parent_name)| {

@@ -51,10 +51,7 @@ impl Merge<'_> {
                     row::delete(conn, tracked, key)?;
                 }
             }
-            let failed = self
-                .waiting
-                .iter()
-                .position(|waiting| put_whole(self, waiting).is_err());
+            let failed = self.waiting.iter().position(|waiting| put_whole(self, waiting).is_err());
             let Some(failed) = failed else {
                 conn.execute_batch("RELEASE together")?;
                 for waiting in std::mem::take(&mut self.waiting) {
@@ -87,13 +84,7 @@ impl Merge<'_> {
                 let action = "held whole: another row with this unique value reached the hub first";
                 self.hold_row(Kind::Unique, &tracked, row, self.stamp(at), action)
             }
-            Waiting::Update {
-                tracked,
-                key,
-                before,
-                set,
-                at,
-            } => {
+            Waiting::Update { tracked, key, before, set, at, .. } => {
                 self.log.changed(&tracked, &key);
                 let clashes = refused_clashes(&tracked, &before, set);
                 let action = "the hub's values stay: another row has one of the unique values";
@@ -108,32 +99,19 @@ impl Merge<'_> {
             Waiting::Insert { tracked, row, .. } => {
                 let names: Vec<String> = row.iter().map(|(name, _)| name.clone()).collect();
                 self.need_parents(tracked, &names, |place| row[place].1.clone());
-                let key = row
-                    .iter()
-                    .take(tracked.keys())
-                    .map(|(_, value)| value.clone())
-                    .collect();
+                let key = row.iter().take(tracked.keys()).map(|(_, value)| value.clone()).collect();
                 self.log.changed(tracked, &key);
                 Ok(())
             }
-            Waiting::Update {
-                tracked,
-                key,
-                before,
-                set,
-                at,
-            } => {
+            Waiting::Update { tracked, key, before, set, won, at } => {
                 let after = after(tracked, before, set);
                 self.need_parents(tracked, &tracked.names, |place| after[place].clone());
                 self.vacate(tracked, before, Some(&after));
                 self.reparented.push((Arc::clone(tracked), key.clone(), before.clone()));
                 self.log.changed(tracked, key);
-                Ok(trash::set_stamp(
-                    self.context.conn,
-                    tracked,
-                    key,
-                    self.stamp(*at),
-                )?)
+                let edge = self.stamp(*at);
+                trash::set_stamp(self.context.conn, tracked, key, edge)?;
+                self.list_won(tracked, key, won.0.clone(), (edge, won.1))
             }
         }
     }
@@ -142,29 +120,22 @@ impl Merge<'_> {
 fn attempt(merge: &Merge<'_>, waiting: &Waiting) -> rusqlite::Result<()> {
     match waiting {
         Waiting::Insert { tracked, row, .. } => insert(merge, tracked, row),
-        Waiting::Update {
-            tracked, key, set, ..
-        } => row::update(merge.context.conn, tracked, key, set),
+        Waiting::Update { tracked, key, set, .. } => row::update(merge.context.conn, tracked, key, set),
     }
 }
 
 fn put_whole(merge: &Merge<'_>, waiting: &Waiting) -> rusqlite::Result<()> {
     match waiting {
         Waiting::Insert { tracked, row, .. } => insert(merge, tracked, row),
-        Waiting::Update {
-            tracked, before, set, ..
-        } => row::insert(merge.context.conn, tracked, &after(tracked, before, set)),
+        Waiting::Update { tracked, before, set, .. } => {
+            row::insert(merge.context.conn, tracked, &after(tracked, before, set))
+        }
     }
 }
 
 fn insert(merge: &Merge<'_>, tracked: &Tracked, row: &[(String, Value)]) -> rusqlite::Result<()> {
     let names: Vec<String> = row.iter().map(|(name, _)| name.clone()).collect();
-    row::insert_named(
-        merge.context.conn,
-        tracked,
-        &names,
-        row.iter().map(|(_, value)| value.as_ref()),
-    )
+    row::insert_named(merge.context.conn, tracked, &names, row.iter().map(|(_, value)| value.as_ref()))
 }
 
 fn after(tracked: &Tracked, before: &Row, set: &[(String, Value)]) -> Row {

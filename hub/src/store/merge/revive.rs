@@ -23,18 +23,14 @@ impl Merge<'_> {
             return Ok(None);
         };
         let by_key = parent.keys() == foreign.parent_columns.len()
-            && parent
-                .names
-                .iter()
-                .zip(&foreign.parent_columns)
-                .all(|(a, b)| a.eq_ignore_ascii_case(b));
+            && parent.names.iter().zip(&foreign.parent_columns).all(|(a, b)| a.eq_ignore_ascii_case(b));
         let found = if by_key {
             trash::find(self.context.conn, &parent, values)?
         } else {
             let images = trash::of_table(self.context.conn, &parent)?;
-            images
-                .into_iter()
-                .find(|image| points_at(&parent, image, &foreign.parent_columns, &parent, &foreign.parent_columns, values))
+            images.into_iter().find(|image| {
+                points_at(&parent, image, &foreign.parent_columns, &parent, &foreign.parent_columns, values)
+            })
         };
         Ok(found.map(|image| (parent, image)))
     }
@@ -92,11 +88,7 @@ impl Merge<'_> {
         version: Version,
     ) -> Result<(), MergeError> {
         let value = |name: &String| {
-            parent
-                .place(name)
-                .and_then(|place| row.get(place))
-                .cloned()
-                .unwrap_or(Value::Null)
+            parent.place(name).and_then(|place| row.get(place)).cloned().unwrap_or(Value::Null)
         };
         let replica = self.context.replica;
         for child in replica.tables.values() {

@@ -66,35 +66,51 @@ impl Merge<'_> {
             self.log.changed(tracked, key);
         }
         self.look_at_references(tracked, &plan, hub);
-        let other = last.unwrap_or(edge);
-        if !plan.lost.is_empty() {
+        self.list_won(tracked, key, plan.won, (edge, last.unwrap_or(edge)))?;
+        self.list_decided(tracked, key, plan.lost, plan.overflow, (last, edge))
+    }
+
+    /// Lists the columns in which the device lost, whatever becomes of the others.
+    fn list_decided(
+        &mut self,
+        tracked: &Tracked,
+        key: &Key,
+        lost: Vec<Clash>,
+        overflow: Vec<Clash>,
+        sides: (Option<Stamp>, Stamp),
+    ) -> Result<(), MergeError> {
+        if !lost.is_empty() {
             let action = "the hub's value stays: it was written later";
-            self.list_clashes(Kind::Column, tracked, key, plan.lost, (last, edge), action)?;
+            self.list_clashes(Kind::Column, tracked, key, lost, sides, action)?;
         }
-        if !plan.won.is_empty() {
-            let action = "the device's value was taken: it was written later";
-            self.list_clashes(Kind::Column, tracked, key, plan.won, (Some(edge), other), action)?;
-        }
-        if !plan.overflow.is_empty() {
+        if !overflow.is_empty() {
             let action = "the hub's count stays: the sum has no place in 64 bits";
-            self.list_clashes(Kind::Counter, tracked, key, plan.overflow, (last, edge), action)?;
+            self.list_clashes(Kind::Counter, tracked, key, overflow, sides, action)?;
         }
         Ok(())
+    }
+
+    /// Lists the columns in which the device won over another writer.
+    pub(super) fn list_won(
+        &mut self,
+        tracked: &Tracked,
+        key: &Key,
+        won: Vec<Clash>,
+        (edge, other): (Stamp, Stamp),
+    ) -> Result<(), MergeError> {
+        if won.is_empty() {
+            return Ok(());
+        }
+        let action = "the device's value was taken: it was written later";
+        self.list_clashes(Kind::Column, tracked, key, won, (Some(edge), other), action)
     }
 
     /// An update can point at another parent, or take a value away that children point at.
     fn look_at_references(&mut self, tracked: &Arc<Tracked>, plan: &RowPlan, hub: &Row) {
         let touches = |columns: &[String]| {
-            plan.set
-                .iter()
-                .any(|(name, _)| columns.iter().any(|column| column.eq_ignore_ascii_case(name)))
+            plan.set.iter().any(|(name, _)| columns.iter().any(|column| column.eq_ignore_ascii_case(name)))
         };
-        if tracked
-            .table
-            .foreign_keys
-            .iter()
-            .any(|foreign| touches(&foreign.columns))
-        {
+        if tracked.table.foreign_keys.iter().any(|foreign| touches(&foreign.columns)) {
             let value = |place: usize| {
                 let name = &tracked.names[place];
                 let set = plan.set.iter().find(|(set, _)| set.eq_ignore_ascii_case(name));
@@ -124,15 +140,12 @@ impl Merge<'_> {
     ) -> Result<(), MergeError> {
         match refusal(&error) {
             Some(Refusal::Key | Refusal::Unique) => {
-                let (tracked, before) = (Arc::clone(tracked), hub.clone());
-                self.waiting.push(Waiting::Update {
-                    tracked,
-                    key: key.clone(),
-                    before,
-                    set: plan.set,
-                    at: edge.at,
-                });
-                Ok(())
+                let last = trash::stamp(self.context.conn, tracked, key)?;
+                let RowPlan { set, lost, won, overflow, .. } = plan;
+                let (kept, at) = (Arc::clone(tracked), edge.at);
+                let (key_kept, before, won) = (key.clone(), hub.clone(), (won, last.unwrap_or(edge)));
+                self.waiting.push(Waiting::Update { tracked: kept, key: key_kept, before, set, won, at });
+                self.list_decided(tracked, key, lost, overflow, (last, edge))
             }
             Some(Refusal::Rule) => self.refuse_rule(tracked, key, hub, plan, edge, &error),
             None => Err(error.into()),
@@ -153,18 +166,12 @@ impl Merge<'_> {
         let rule = self.context.policy.table(&tracked.table.name);
         let (counters, others): (Vec<_>, Vec<_>) =
             plan.set.into_iter().partition(|(name, _)| rule.is_counter(name));
-        let mut rest = RowPlan {
-            set: others,
-            as_sent: false,
-            ..plan
-        };
+        let mut rest = RowPlan { set: others, as_sent: false, ..plan };
         let (refused, kind) = if !counters.is_empty() && row_update(self, tracked, key, &rest).is_ok() {
             (counters, Kind::Counter)
         } else {
-            (
-                counters.into_iter().chain(rest.set.drain(..)).collect(),
-                Kind::Rule,
-            )
+            rest.won.clear();
+            (counters.into_iter().chain(rest.set.drain(..)).collect(), Kind::Rule)
         };
         let action = format!("the hub's values stay: a rule of the table refuses the others ({error})");
         let clashes = refused_clashes(tracked, hub, refused);
@@ -180,7 +187,8 @@ impl Merge<'_> {
         index: usize,
         key: &Key,
     ) -> Result<(), MergeError> {
-        if let Some((id, mut row)) = conflict::held(self.context.conn, tracked, key, self.context.edge)? {
+        let held = conflict::held(self.context.conn, tracked, key, self.context.edge)?;
+        if let Some((id, mut row)) = held.filter(|(_, row)| continues(row, change, index)) {
             amend(&mut row, change, index);
             self.log.changed(tracked, key);
             return Ok(conflict::amend(self.context.conn, id, &row)?);
@@ -199,7 +207,12 @@ impl Merge<'_> {
     }
 }
 
-pub(super) fn row_update(merge: &Merge<'_>, tracked: &Tracked, key: &Key, plan: &RowPlan) -> rusqlite::Result<()> {
+pub(super) fn row_update(
+    merge: &Merge<'_>,
+    tracked: &Tracked,
+    key: &Key,
+    plan: &RowPlan,
+) -> rusqlite::Result<()> {
     if plan.set.is_empty() {
         return Ok(());
     }
@@ -221,19 +234,19 @@ fn columns<'c>(tracked: &Tracked, change: &'c TableChange, index: usize, hub: &'
 pub(super) fn refused_clashes(tracked: &Tracked, hub: &Row, set: Vec<(String, Value)>) -> Vec<Clash> {
     set.into_iter()
         .map(|(name, lost)| {
-            let kept = tracked
-                .place(&name)
-                .and_then(|place| hub.get(place))
-                .cloned()
-                .unwrap_or(Value::Null);
-            Clash {
-                name,
-                base: kept.clone(),
-                kept,
-                lost,
-            }
+            let kept = tracked.place(&name).and_then(|place| hub.get(place)).cloned().unwrap_or(Value::Null);
+            Clash { name, base: kept.clone(), kept, lost }
         })
         .collect()
+}
+
+/// True when the update starts from the row that is held: the device did not know that it is. What it
+/// wrote after it had seen the hub's row under that key is about that one.
+fn continues(row: &[(String, Value)], change: &TableChange, index: usize) -> bool {
+    change.columns.iter().skip(change.keys).enumerate().all(|(place, name)| {
+        let base = change.pair(index, place).0;
+        row.iter().any(|(have, value)| have.eq_ignore_ascii_case(name) && value.as_ref() == base)
+    })
 }
 
 /// Puts newer values into a row that is held.

@@ -25,15 +25,11 @@ pub fn ensure(conn: &Connection, table: &Table) -> Result<bool> {
     };
     if !keys_fit(&existing, table) {
         let drop = format!("DROP TABLE {};", quoted(table));
-        return conn
-            .execute_batch(&format!("{drop} {}", create(table)))
-            .map(|()| true);
+        return conn.execute_batch(&format!("{drop} {}", create(table))).map(|()| true);
     }
     let values: Vec<_> = table.ordered().into_iter().skip(table.key.len()).collect();
-    let gained: Vec<_> = values
-        .iter()
-        .filter(|column| existing.column(&format!("b_{}", column.name)).is_none())
-        .collect();
+    let gained: Vec<_> =
+        values.iter().filter(|column| existing.column(&format!("b_{}", column.name)).is_none()).collect();
     for column in &gained {
         add_column(conn, table, column)?;
     }
@@ -51,10 +47,7 @@ pub fn ensure(conn: &Connection, table: &Table) -> Result<bool> {
 /// When SQLite fails.
 pub fn note_all_as_new(conn: &Connection, table: &Table) -> Result<usize> {
     let keys: Vec<_> = table.key_names().map(str::to_owned).collect();
-    let given: Vec<_> = keys
-        .iter()
-        .map(|key| format!("{} IS NOT NULL", ident(key)))
-        .collect();
+    let given: Vec<_> = keys.iter().map(|key| format!("{} IS NOT NULL", ident(key))).collect();
     let sql = format!(
         "INSERT INTO {}({}, _existed, _at) SELECT {}, 0, {NOW} FROM {} WHERE {} ON CONFLICT DO NOTHING",
         quoted(table),
@@ -68,9 +61,7 @@ pub fn note_all_as_new(conn: &Connection, table: &Table) -> Result<usize> {
 
 fn existing(conn: &Connection, table: &Table) -> Result<Option<Table>> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
-    let found: Option<String> = conn
-        .query_row(sql, [name(&table.name)], |row| row.get(0))
-        .optional()?;
+    let found: Option<String> = conn.query_row(sql, [name(&table.name)], |row| row.get(0)).optional()?;
     found.map(|name| read_table(conn, &name)).transpose()
 }
 
@@ -102,12 +93,7 @@ fn create(table: &Table) -> String {
         );
     }
     let declare = |(column, collation): &(String, String)| {
-        format!(
-            "{} {} COLLATE {}, ",
-            key_column(column),
-            key_type(table, column),
-            ident(collation)
-        )
+        format!("{} {} COLLATE {}, ", key_column(column), key_type(table, column), ident(collation))
     };
     let keys: String = table.key.iter().map(declare).collect();
     let list: Vec<_> = table.key_names().map(key_column).collect();
@@ -125,11 +111,7 @@ fn add_column(conn: &Connection, table: &Table, column: &Column) -> Result<()> {
         value_column(&column.name),
         affinity(table, &column.declared)
     );
-    if let Some(sql) = column
-        .default
-        .as_ref()
-        .filter(|_| super::any(conn, table).unwrap_or(true))
-    {
+    if let Some(sql) = column.default.as_ref().filter(|_| super::any(conn, table).unwrap_or(true)) {
         let with_default = format!("{plain} DEFAULT {}", default::expression(sql));
         if conn.execute_batch(&with_default).is_ok() {
             return Ok(());
@@ -139,9 +121,7 @@ fn add_column(conn: &Connection, table: &Table, column: &Column) -> Result<()> {
 }
 
 fn key_type(table: &Table, column: &str) -> &'static str {
-    table
-        .column(column)
-        .map_or("", |found| affinity(table, &found.declared))
+    table.column(column).map_or("", |found| affinity(table, &found.declared))
 }
 
 /// The type that gives a base column the affinity that SQLite derives from a declared type

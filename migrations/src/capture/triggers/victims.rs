@@ -21,11 +21,8 @@ impl Text<'_> {
         let when = self.any_holder(Some(&itself))?;
         let plain = |unique: &&Unique| unique.predicate.is_none() && self.stored(unique).is_some();
         let event = if self.uniques().all(|unique| plain(&unique)) {
-            let mut columns: Vec<_> = self
-                .uniques()
-                .filter_map(|unique| self.stored(unique))
-                .flatten()
-                .collect();
+            let mut columns: Vec<_> =
+                self.uniques().filter_map(|unique| self.stored(unique)).flatten().collect();
             columns.sort();
             columns.dedup();
             format!("BEFORE UPDATE OF {}", columns.join(", "))
@@ -41,30 +38,18 @@ impl Text<'_> {
         let table = ident(&self.table.name);
         let held: Vec<_> = self
             .uniques()
-            .map(|unique| {
-                format!(
-                    "EXISTS (SELECT 1 FROM {table} AS t WHERE {}{and})",
-                    self.holds(unique)
-                )
-            })
+            .map(|unique| format!("EXISTS (SELECT 1 FROM {table} AS t WHERE {}{and})", self.holds(unique)))
             .collect();
         (!held.is_empty()).then(|| held.join(" OR "))
     }
 
     fn note_holders(&self) -> String {
-        self.uniques()
-            .map(|unique| self.note_rows(&self.holds(unique)))
-            .collect::<Vec<_>>()
-            .join(" ")
+        self.uniques().map(|unique| self.note_rows(&self.holds(unique))).collect::<Vec<_>>().join(" ")
     }
 
     fn note_rows(&self, condition: &str) -> String {
-        let columns: Vec<_> = self
-            .table
-            .ordered()
-            .iter()
-            .map(|column| format!("t.{}", ident(&column.name)))
-            .collect();
+        let columns: Vec<_> =
+            self.table.ordered().iter().map(|column| format!("t.{}", ident(&column.name))).collect();
         let not_null: Vec<_> = self.keys().map(|key| format!("t.{key} IS NOT NULL")).collect();
         format!(
             "INSERT INTO {}({}, _existed, _at) SELECT {}, 1, {NOW} FROM {} AS t WHERE {condition} AND {} {};",
@@ -80,19 +65,12 @@ impl Text<'_> {
     /// The row `t` holds the unique value that NEW is about to have.
     fn holds(&self, unique: &Unique) -> String {
         let equal = unique.terms.iter().enumerate().map(|(place, (term, collation))| {
-            let name = unique
-                .columns
-                .as_ref()
-                .and_then(|columns| columns.get(place))
-                .map(|(name, _)| name);
+            let name = unique.columns.as_ref().and_then(|columns| columns.get(place)).map(|(name, _)| name);
             let named = name.is_some_and(|name| self.table.column(name).is_some());
             let (held, new) = if named {
                 (format!("t.{term}"), self.new_value(term))
             } else {
-                (
-                    format!("({term})"),
-                    format!("(SELECT {term} FROM (SELECT {}))", self.new_row()),
-                )
+                (format!("({term})"), format!("(SELECT {term} FROM (SELECT {}))", self.new_row()))
             };
             format!("{held} = {new} COLLATE {}", ident(collation))
         });
@@ -105,24 +83,16 @@ impl Text<'_> {
     fn new_row(&self) -> String {
         let stored = self.table.columns.iter().map(|column| ident(&column.name));
         let all = stored.chain(self.table.generated.iter().map(|name| ident(name)));
-        all.map(|name| format!("{} AS {name}", self.new_value(&name)))
-            .collect::<Vec<_>>()
-            .join(", ")
+        all.map(|name| format!("{} AS {name}", self.new_value(&name))).collect::<Vec<_>>().join(", ")
     }
 
     /// The quoted columns of an index over stored columns only.
     fn stored(&self, unique: &Unique) -> Option<Vec<String>> {
         let columns = unique.columns.as_ref()?;
-        columns
-            .iter()
-            .map(|(name, _)| self.table.column(name).map(|column| ident(&column.name)))
-            .collect()
+        columns.iter().map(|(name, _)| self.table.column(name).map(|column| ident(&column.name))).collect()
     }
 
     fn uniques(&self) -> impl Iterator<Item = &Unique> {
-        self.table
-            .uniques
-            .iter()
-            .filter(|unique| !unique.terms.is_empty())
+        self.table.uniques.iter().filter(|unique| !unique.terms.is_empty())
     }
 }

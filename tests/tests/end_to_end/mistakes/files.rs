@@ -36,10 +36,7 @@ fn a_file_that_cannot_be_joined_stays_as_it_is() -> Done {
         refused(&said, 1, &[reason, "--db"]).with_context(|| file.clone())?;
         untouched(&files, &before)?;
     }
-    ensure!(
-        warehouse.edge_says("packing-1", &["join", &token])?.code == 0,
-        "the token was not used up"
-    );
+    ensure!(warehouse.edge_says("packing-1", &["join", &token])?.code == 0, "the token was not used up");
     Ok(())
 }
 
@@ -49,11 +46,7 @@ fn a_device_joins_only_once() -> Done {
     let edge = warehouse.device("packing-1")?;
     let before = bytes(&edge.dir)?;
     let token = warehouse.hub.invite("packing-2")?;
-    refused(
-        &edge.say(&["join", &token])?,
-        1,
-        &["already belongs to a hub", "--data"],
-    )?;
+    refused(&edge.say(&["join", &token])?, 1, &["already belongs to a hub", "--data"])?;
     let file = edge.db().display().to_string();
     let said = warehouse.edge_says("elsewhere", &["join", &token, "--db", &file])?;
     refused(&said, 1, &["already belongs to a hub", &file])?;
@@ -92,21 +85,11 @@ fn one_daemon_per_file() -> Done {
     let warehouse = Warehouse::open()?;
     let edge = warehouse.linked("packing-1")?;
     let pid = edge.daemon.as_ref().context("it runs")?.pid().to_string();
-    refused(
-        &edge.say(&["run"])?,
-        1,
-        &["already replicates", &pid, &edge.db().display().to_string()],
-    )?;
+    refused(&edge.say(&["run"])?, 1, &["already replicates", &pid, &edge.db().display().to_string()])?;
     let token = warehouse.hub.invite("packing-2")?;
     let file = edge.db().display().to_string();
-    refused(
-        &warehouse.edge_says("elsewhere", &["join", &token, "--db", &file])?,
-        1,
-        &[&pid],
-    )?;
-    until("the first one is not disturbed", || {
-        Ok((edge.status()?["connected"] == true).then_some(()))
-    })
+    refused(&warehouse.edge_says("elsewhere", &["join", &token, "--db", &file])?, 1, &[&pid])?;
+    until("the first one is not disturbed", || Ok((edge.status()?["connected"] == true).then_some(())))
 }
 
 #[test]
@@ -122,9 +105,6 @@ fn a_folder_that_cannot_be_written() -> Done {
     let token = warehouse.hub.invite("packing-1")?;
     let said = warehouse.edge_says("closed/edge", &["join", &token])?;
     refused(&said, 1, &["cannot", "closed/edge", "write"])?;
-    ensure!(
-        warehouse.edge_says("packing-1", &["join", &token])?.code == 0,
-        "the token was not used up"
-    );
+    ensure!(warehouse.edge_says("packing-1", &["join", &token])?.code == 0, "the token was not used up");
     Ok(())
 }

@@ -13,35 +13,16 @@ const COUNT: [&str; 5] = ["count", "--employee", "ana", "--product", "Blue 30ct"
 fn commands_before_joining_say_to_join() -> Done {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("edge");
-    for line in [
-        &["run"][..],
-        &["sync"],
-        &["status"],
-        &["status", "--json"],
-        &COUNT,
-    ] {
+    for line in [&["run"][..], &["sync"], &["status"], &["status", "--json"], &COUNT] {
         let said = program().say("edge", &dir, line)?;
         refused(&said, 1, &["belongs to no hub yet", "tt-edge join TOKEN"])
             .with_context(|| format!("{line:?}"))?;
-        ensure!(
-            said.out.is_empty() && !dir.exists(),
-            "{line:?} left something behind"
-        );
+        ensure!(said.out.is_empty() && !dir.exists(), "{line:?} left something behind");
     }
-    for line in [
-        &["serve"][..],
-        &["invite", "a"],
-        &["edges"],
-        &["status"],
-        &["conflicts"],
-        &["revoke", "a"],
-    ] {
-        refused(
-            &program().say("hub", &dir, line)?,
-            1,
-            &["there is no hub in", "init"],
-        )
-        .with_context(|| format!("{line:?}"))?;
+    for line in [&["serve"][..], &["invite", "a"], &["edges"], &["status"], &["conflicts"], &["revoke", "a"]]
+    {
+        refused(&program().say("hub", &dir, line)?, 1, &["there is no hub in", "init"])
+            .with_context(|| format!("{line:?}"))?;
         ensure!(!dir.exists(), "{line:?} left something behind");
     }
     Ok(())
@@ -60,15 +41,9 @@ fn lines_that_make_no_sense_have_exit_code_2() -> Done {
         &["status", "--verbos"],
     ] {
         let said = program().say("edge", &dir, line)?;
-        ensure!(
-            said.code == 2 && said.err.contains("--help") && said.out.is_empty(),
-            "{line:?}: {said:?}"
-        );
+        ensure!(said.code == 2 && said.err.contains("--help") && said.out.is_empty(), "{line:?}: {said:?}");
     }
-    for line in [
-        &["count"][..],
-        &["count", "--employee", "a", "--product", "b", "--loose", "many"],
-    ] {
+    for line in [&["count"][..], &["count", "--employee", "a", "--product", "b", "--loose", "many"]] {
         let said = program().say("edge", &dir, line)?;
         ensure!(said.code == 2 && !said.err.is_empty(), "{line:?}: {said:?}");
     }
@@ -113,10 +88,7 @@ fn a_count_that_cannot_be_is_not_saved() -> Done {
     refused(&said, 1, &["no line for item ITEM-NOWHERE"])?;
     ensure!(edge.status()?["unsent"] == 0, "not even half of it was saved");
     let said = edge.say(&[&COUNT[..], &["--loose", "3", "--box", "2"]].concat())?;
-    ensure!(
-        said.code == 0 && said.out.contains("Saved on this device as entry"),
-        "{said:?}"
-    );
+    ensure!(said.code == 0 && said.out.contains("Saved on this device as entry"), "{said:?}");
     edge.sync("30")?;
     until_number(
         &warehouse.hub.db(),
@@ -128,20 +100,14 @@ fn a_count_that_cannot_be_is_not_saved() -> Done {
 #[test]
 fn a_port_that_is_taken_is_named() -> Done {
     let warehouse = Warehouse::closed(None)?;
-    let taken = UdpSocket::bind("127.0.0.1:0")?
-        .local_addr()
-        .context("an address")?;
+    let taken = UdpSocket::bind("127.0.0.1:0")?.local_addr().context("an address")?;
     let holder = UdpSocket::bind(taken)?;
-    let said = warehouse
-        .hub
-        .say(&["serve", "--listen", &taken.to_string(), "--http", "127.0.0.1:0"])?;
+    let said = warehouse.hub.say(&["serve", "--listen", &taken.to_string(), "--http", "127.0.0.1:0"])?;
     refused(&said, 1, &[&taken.to_string(), "in use", "--listen"])?;
     drop(holder);
     let holder = std::net::TcpListener::bind("127.0.0.1:0")?;
     let taken = holder.local_addr()?.to_string();
-    let said = warehouse
-        .hub
-        .say(&["serve", "--listen", "127.0.0.1:0", "--http", &taken])?;
+    let said = warehouse.hub.say(&["serve", "--listen", "127.0.0.1:0", "--http", &taken])?;
     refused(&said, 1, &[&taken, "in use", "--http"])
 }
 
@@ -149,10 +115,7 @@ fn a_port_that_is_taken_is_named() -> Done {
 fn folder_and_json_stand_anywhere_on_the_line() -> Done {
     let warehouse = Warehouse::open()?;
     let edge = warehouse.device("packing-1")?;
-    let (edge, hub) = (
-        edge.dir.display().to_string(),
-        warehouse.hub.dir.display().to_string(),
-    );
+    let (edge, hub) = (edge.dir.display().to_string(), warehouse.hub.dir.display().to_string());
     let lines = [
         vec!["edge", "--data", &edge, "--json", "status"],
         vec!["edge", "--json", "status", "--data", &edge],
