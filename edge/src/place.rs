@@ -5,10 +5,11 @@
 //! must be alone is not the daemon's folder but the one who writes that file.
 
 use serde::{Deserialize, Serialize};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use tt_migrations::durable;
 
 /// Why a folder or file of the device cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +95,7 @@ impl Place {
     /// # Errors
     /// When the system refuses.
     pub fn create(&self) -> Result<(), PlaceError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
-        made.map_err(|source| failed("create the folder", &self.dir, source))
+        durable::make_folder(&self.dir).map_err(|source| failed("create the folder", &self.dir, source))
     }
 
     /// Remembers which file is replicated.
@@ -105,7 +105,7 @@ impl Place {
     pub fn remember_db(&self, db: &Path) -> Result<(), PlaceError> {
         let path = self.settings();
         let text = serde_json::to_vec_pretty(&Settings { db: db.to_owned() }).expect("a path and braces");
-        tt_migrations::durable::write(&path, &text, 0o600).map_err(|source| failed("write", &path, source))
+        durable::write(&path, &text).map_err(|source| failed("write", &path, source))
     }
 
     /// The file that is replicated.

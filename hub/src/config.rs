@@ -2,12 +2,12 @@
 //!
 //! The file belongs to the operator: a change of ours touches one value and leaves comments alone.
 
-use crate::durable;
 use crate::folder::Folder;
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use toml::Spanned;
+use tt_migrations::durable;
 use tt_protocol::link::{AddressError, check_address};
 
 /// What `init` writes: every key with its default.

@@ -3,10 +3,10 @@
 //! * `tablet_counter.db` is the canonical database; where it is, a hub was set up.
 //! * `ca/` and `hub.toml` are made with it. All else comes and goes with the daemon.
 
-use crate::durable;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
+use tt_migrations::durable;
 
 /// A socket's path may have about a hundred bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 100;

@@ -11,7 +11,6 @@ mod control;
 mod daemon;
 mod database;
 pub mod devices;
-mod durable;
 pub mod engine;
 mod folder;
 pub mod link;

@@ -1,24 +1,47 @@
-//! The durable write: after it returns, the file is whole on disk; before, the old one is.
+//! Writes small files so that they are whole or not there: temporary file in the same folder, write,
+//! fsync, rename, fsync the folder.
+//!
+//! Every file is made for the daemon's user alone from its first byte. Nothing else may rename a file,
+//! and none of this is for a database that a program may have open.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Replaces the file at `path` with `bytes`: temporary file in the same folder, write, fsync, rename,
-/// fsync the folder. The file has `mode` from its first byte.
+/// Makes a folder and those above it, for the owner alone. One that exists is left as it is.
 ///
 /// # Errors
-/// When the system refuses any of these; the old file is then still there.
-#[expect(clippy::disallowed_methods, reason = "this is the durable write")]
-pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// When the system refuses; what was there before is then still there.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Writes a file, replacing what is there.
+///
+/// # Errors
+/// When the system refuses; what was there before is then still there.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-    // A file left by an earlier attempt keeps its old mode when it is opened again.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    write_and_sync(&temporary, bytes)?;
+    put_in_place(&temporary, path)
+}
+
+/// Moves a file or folder that is on disk already to its own name in the same file system.
+///
+/// # Errors
+/// When the system refuses; what was there before is then still there.
+#[expect(clippy::disallowed_methods, reason = "this is the rename of the durable write")]
+pub fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
+}
+
+fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // A file left by an earlier attempt keeps its old mode when it is opened again.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }

@@ -4,48 +4,29 @@
 //! folder. Every file is made for this user alone from its first byte.
 
 use super::{FOLDER, IdentityError, JOINING, LINK, OLD};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use tt_migrations::durable;
 
 pub(super) fn make_folder(folder: &Path) -> Result<(), IdentityError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| IdentityError::Write { path: folder.to_owned(), source })
+    durable::make_folder(folder).map_err(|source| IdentityError::Write { path: folder.to_owned(), source })
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is a durable write")]
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    let failed = |source| IdentityError::Write { path: path.to_owned(), source };
-    let temporary = path.with_extension("new");
-    write_and_sync(&temporary, bytes).map_err(failed)?;
-    fs::rename(&temporary, path).map_err(failed)?;
-    sync_folder(path.parent().expect("the file lies in the identity's folder")).map_err(failed)
-}
-
-fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    // A file left by an earlier attempt keeps its old mode when it is opened again.
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    durable::write(path, bytes).map_err(|source| IdentityError::Write { path: path.to_owned(), source })
 }
 
 /// Puts the finished new identity in the place of the old one, which is removed.
-#[expect(clippy::disallowed_methods, reason = "every file inside is synced, and the folder is synced after")]
 pub(super) fn swap(dir: &Path) -> Result<(), IdentityError> {
     let (current, joining, old) = (dir.join(FOLDER), dir.join(JOINING), dir.join(OLD));
     let swap = || {
         remove_folder(&old)?;
         if current.exists() {
-            fs::rename(&current, &old)?;
+            durable::put_in_place(&current, &old)?;
         }
-        fs::rename(&joining, &current)?;
-        sync_folder(dir)?;
+        durable::put_in_place(&joining, &current)?;
         remove_folder(&old)
     };
     swap().map_err(|source| IdentityError::Write { path: current.clone(), source })

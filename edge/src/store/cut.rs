@@ -6,8 +6,7 @@
 
 use super::StoreError;
 use rusqlite::{Connection, Result};
-use tt_migrations::capture::collect::{Collected, Sink, clear, collect};
-use tt_migrations::capture::ids;
+use tt_migrations::capture::collect::{self, Sink};
 use tt_migrations::follow;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::state;
@@ -42,17 +41,7 @@ pub(super) fn cut(
 ) -> Result<Option<Cut>, StoreError> {
     let offset = state::get(conn, state::CLOCK_OFFSET_MS)?.unwrap_or(0);
     let mut sink = PieceSink { policy, builder: PieceBuilder::default(), offset };
-    let mut done: Vec<(&Tracked, Collected)> = Vec::new();
-    for tracked in replica.tables.values() {
-        let collected = collect(conn, tracked, now, &mut sink)?;
-        if !collected.is_empty() {
-            done.push((tracked, collected));
-        }
-    }
-    for (tracked, collected) in done {
-        clear(conn, tracked, collected, device)?;
-    }
-    ids::settle_disturbed(conn, replica, device)?;
+    collect::cut(conn, replica, device, now, &mut sink)?;
     let rows = sink.builder.rows();
     let definitions = follow::undeclared(conn, replica.tables.values().map(AsRef::as_ref))?;
     if rows == 0 && definitions.is_empty() {
@@ -82,7 +71,7 @@ pub(crate) fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, n
 pub(super) fn count(conn: &Connection, replica: &Replica, now: i64) -> Result<(u64, Option<i64>)> {
     let mut sink = CountSink::default();
     for tracked in replica.tables.values() {
-        collect(conn, tracked, now, &mut sink)?;
+        collect::collect(conn, tracked, now, &mut sink)?;
     }
     Ok((sink.rows, sink.oldest))
 }

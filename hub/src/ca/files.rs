@@ -3,11 +3,11 @@
 //! Every file is made for the hub's user alone from its first byte; `durable` makes each write whole.
 
 use super::CaError;
-use crate::durable;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use tt_migrations::durable;
 
 pub(super) fn make_folder(folder: &Path) -> Result<(), CaError> {
     durable::make_folder(folder).map_err(|source| not_written(folder, source))

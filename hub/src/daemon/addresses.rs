@@ -1,11 +1,11 @@
 //! `hub.addr.json`: where the running hub listens, for scripts that chose port 0.
 
 use super::DaemonError;
-use crate::durable;
 use crate::folder::Folder;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use tt_migrations::durable;
 
 /// The file; a clean exit removes it.
 pub(super) struct AddressFile(PathBuf);

@@ -7,8 +7,7 @@
 use super::log::KeyLog;
 use super::trash;
 use rusqlite::{Connection, Result};
-use tt_migrations::capture::collect::{Collected, Sink, clear, collect};
-use tt_migrations::capture::ids;
+use tt_migrations::capture::collect::{self, Sink};
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{Key, Row};
 use tt_protocol::merge::Stamp;
@@ -32,17 +31,7 @@ pub(crate) fn cut(
     now: i64,
 ) -> Result<bool> {
     let mut sink = LocalSink { conn, policy, version, log: KeyLog::default() };
-    let mut done: Vec<(&Tracked, Collected)> = Vec::new();
-    for tracked in replica.tables.values() {
-        let collected = collect(conn, tracked, now, &mut sink)?;
-        if !collected.is_empty() {
-            done.push((tracked, collected));
-        }
-    }
-    for (tracked, collected) in done {
-        clear(conn, tracked, collected, EdgeId::HUB)?;
-    }
-    ids::settle_disturbed(conn, replica, EdgeId::HUB)?;
+    collect::cut(conn, replica, EdgeId::HUB, now, &mut sink)?;
     if sink.log.is_empty() {
         return Ok(false);
     }

@@ -5,7 +5,7 @@
 
 use super::{base, ids};
 use crate::quote::ident;
-use crate::replica::{Tracked, list};
+use crate::replica::{Replica, Tracked, list};
 use crate::value::get;
 use rusqlite::{Connection, Result, Row};
 use tt_protocol::number::EdgeId;
@@ -52,6 +52,29 @@ impl Collected {
     pub const fn is_empty(&self) -> bool {
         !self.noted && self.largest_fresh.is_none()
     }
+}
+
+/// A whole cut: hands every difference of all tables to the sink, empties what was collected, and puts
+/// the ids right that a program disturbed.
+///
+/// # Errors
+/// When SQLite or the sink fails.
+pub fn cut(
+    conn: &Connection,
+    replica: &Replica,
+    device: EdgeId,
+    now: i64,
+    sink: &mut impl Sink,
+) -> Result<()> {
+    let mut done: Vec<(&Tracked, Collected)> = Vec::new();
+    for tracked in replica.tables.values() {
+        let collected = collect(conn, tracked, now, sink)?;
+        if !collected.is_empty() {
+            done.push((tracked, collected));
+        }
+    }
+    done.into_iter().try_for_each(|(tracked, collected)| clear(conn, tracked, collected, device))?;
+    ids::settle_disturbed(conn, replica, device)
 }
 
 /// Hands every difference of one table to the sink. `now` is the time given to fresh rows, which have

@@ -4,12 +4,12 @@
 
 use super::InitError;
 use crate::config;
-use crate::durable;
 use crate::folder::Folder;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use tt_migrations::durable;
 
 pub(super) struct Staging {
     folder: Folder,
