@@ -2,7 +2,7 @@
 //!
 //! * Where there is no file yet, the snapshot becomes it: finished under another name, then linked into
 //!   place, so that a program never sees half of it and an existing file is never overwritten.
-//! * Where a program already has a file, it is written *into*, in one transaction ([`existing`]).
+//! * Where a program already has a file, it is written *into*, in one transaction (`existing`).
 
 mod existing;
 

@@ -52,7 +52,7 @@ pub struct TableChange {
     pub keys: usize,
     /// Names: the key, then all other columns (`Update`: only the changed ones; `Gone`: none).
     pub columns: Vec<String>,
-    /// The rows. Width as [`TableChange::width`] says.
+    /// The rows. Its width follows from the kind.
     pub rows: Block,
 }
 
