@@ -11,6 +11,7 @@ pub type Key = Vec<Value>;
 pub type Row = Vec<Value>;
 
 /// The key as bytes: equal exactly when the keys are.
+#[inline]
 #[must_use]
 pub fn key_bytes(key: &[Value]) -> Vec<u8> {
     let mut out = Vec::with_capacity(key.len() * 9);

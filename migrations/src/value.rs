@@ -9,6 +9,7 @@ use tt_protocol::value::{Value, ValueRef};
 pub struct Bound<'a>(pub ValueRef<'a>);
 
 impl ToSql for Bound<'_> {
+    #[inline]
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self.0 {
             ValueRef::Null => SqlRef::Null,
@@ -21,6 +22,7 @@ impl ToSql for Bound<'_> {
 }
 
 /// Makes anything that yields values bindable.
+#[inline]
 pub fn bound<'a>(values: impl IntoIterator<Item = ValueRef<'a>>) -> impl Iterator<Item = Bound<'a>> {
     values.into_iter().map(Bound)
 }
@@ -29,6 +31,7 @@ pub fn bound<'a>(values: impl IntoIterator<Item = ValueRef<'a>>) -> impl Iterato
 ///
 /// # Errors
 /// When the row has no such column.
+#[inline]
 pub fn get<'r>(row: &'r Row<'_>, index: usize) -> rusqlite::Result<ValueRef<'r>> {
     Ok(match row.get_ref(index)? {
         SqlRef::Null => ValueRef::Null,
@@ -43,6 +46,7 @@ pub fn get<'r>(row: &'r Row<'_>, index: usize) -> rusqlite::Result<ValueRef<'r>>
 ///
 /// # Errors
 /// When the row has fewer columns.
+#[inline]
 pub fn copy(row: &Row<'_>, from: usize, to: usize) -> rusqlite::Result<Vec<Value>> {
     (from..to).map(|index| Ok(get(row, index)?.to_owned())).collect()
 }

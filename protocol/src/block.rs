@@ -48,12 +48,14 @@ impl Block {
     }
 
     /// Number of rows.
+    #[inline]
     #[must_use]
     pub const fn rows(&self) -> usize {
         self.rows
     }
 
     /// Number of columns.
+    #[inline]
     #[must_use]
     pub fn width(&self) -> usize {
         self.columns.len()
@@ -70,6 +72,7 @@ impl Block {
     /// # Panics
     /// When it gives another number of values, or the block would pass 4 GiB of text: both are
     /// mistakes of the caller, who closes a block long before.
+    #[inline]
     pub fn push<'v>(&mut self, row: impl IntoIterator<Item = ValueRef<'v>>) {
         let mut count = 0;
         for value in row {
@@ -81,6 +84,7 @@ impl Block {
         self.rows += 1;
     }
 
+    #[inline]
     fn store(&mut self, value: ValueRef<'_>) -> Cell {
         match value {
             ValueRef::Null => Cell::Null,
@@ -97,6 +101,7 @@ impl Block {
         }
     }
 
+    #[inline]
     fn keep(&mut self, bytes: &[u8]) -> (u32, u32) {
         let start = u32::try_from(self.heap.len()).expect("a block stays below 4 GiB");
         let len = u32::try_from(bytes.len()).expect("a SQLite value stays below 2 GiB");
@@ -108,6 +113,7 @@ impl Block {
     ///
     /// # Panics
     /// When the place is outside of the block.
+    #[inline]
     #[must_use]
     pub fn get(&self, row: usize, column: usize) -> ValueRef<'_> {
         match self.columns[column][row] {
@@ -119,11 +125,13 @@ impl Block {
         }
     }
 
+    #[inline]
     fn range(&self, start: u32, len: u32) -> &[u8] {
         &self.heap[start as usize..start as usize + len as usize]
     }
 
     /// Values `from..to` of a row.
+    #[inline]
     pub fn slice(&self, row: usize, from: usize, to: usize) -> impl Iterator<Item = ValueRef<'_>> {
         (from..to).map(move |column| self.get(row, column))
     }

@@ -44,6 +44,7 @@ impl Value {
     }
 
     /// Borrows the value.
+    #[inline]
     #[must_use]
     pub fn as_ref(&self) -> ValueRef<'_> {
         match self {
@@ -56,6 +57,7 @@ impl Value {
     }
 
     /// True for SQL NULL.
+    #[inline]
     #[must_use]
     pub const fn is_null(&self) -> bool {
         matches!(self, Self::Null)
@@ -64,6 +66,7 @@ impl Value {
 
 impl ValueRef<'_> {
     /// Copies the value.
+    #[inline]
     #[must_use]
     pub fn to_owned(self) -> Value {
         match self {
@@ -83,6 +86,7 @@ impl ValueRef<'_> {
 
     /// Appends the value in a form in which two values are equal exactly when their bytes are:
     /// class byte, then 8 bytes of a number or a length and the bytes.
+    #[inline]
     pub fn write_canonical(self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.push(0),
