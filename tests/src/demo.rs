@@ -15,7 +15,7 @@ const SEED_FILE: &[u8] = include_bytes!("../fixtures/tablettracker_2025.db");
 /// The devices.
 const DEVICES: [&str; 3] = ["packing-1", "packing-2", "scanner-1"];
 /// Counts that each device records per act.
-const COUNTS: u64 = 400;
+const COUNTS: u64 = 800;
 /// Lines of purchase orders that all devices count on: few, so that they meet.
 const LINES: i64 = 5;
 
