@@ -30,6 +30,13 @@ pub struct Place {
     pub counter: i64,
 }
 
+impl Place {
+    fn is_nearly_used(&self) -> bool {
+        let used = (self.counter - self.first) as f64 / (self.hi - self.first).max(1) as f64;
+        self.first > 0 && used > USED_SHARE_MAX
+    }
+}
+
 /// Reads where a table's ids stand.
 ///
 /// # Errors
@@ -111,8 +118,7 @@ pub(super) fn keep_minus_one(conn: &Connection, tracked: &Tracked) -> Result<()>
 /// When SQLite fails.
 pub fn renew_when_used(conn: &Connection, tracked: &Tracked, device: EdgeId) -> Result<()> {
     let place = place(conn, tracked)?;
-    let used = (place.counter - place.first) as f64 / (place.hi - place.first).max(1) as f64;
-    if place.first > 0 && used > USED_SHARE_MAX {
+    if place.is_nearly_used() {
         let largest = largest(conn, tracked)?;
         renew(conn, tracked, device, &place, largest)?;
     }
@@ -124,9 +130,7 @@ pub fn renew_when_used(conn: &Connection, tracked: &Tracked, device: EdgeId) -> 
 /// # Errors
 /// When SQLite fails.
 pub fn nearly_used(conn: &Connection, tracked: &Tracked) -> Result<bool> {
-    let place = place(conn, tracked)?;
-    let used = (place.counter - place.first) as f64 / (place.hi - place.first).max(1) as f64;
-    Ok(place.first > 0 && used > USED_SHARE_MAX)
+    Ok(place(conn, tracked)?.is_nearly_used())
 }
 
 /// Leaves the block because rows of others are about to come into its fresh ids (a program elsewhere
