@@ -36,6 +36,10 @@ pub enum Kind {
     Missing,
     /// The hub does not have this table or column.
     Schema,
+    /// The device's role may not write the table.
+    Role,
+    /// The changeset deletes more of a table than the policy lets through.
+    Deletes,
 }
 
 impl Kind {
@@ -52,6 +56,8 @@ impl Kind {
             Self::Parent => "parent",
             Self::Missing => "missing",
             Self::Schema => "schema",
+            Self::Role => "role",
+            Self::Deletes => "deletes",
         }
     }
 }
@@ -64,9 +70,37 @@ pub(crate) struct Entry<'e> {
     pub(crate) clashes: Vec<Clash>,
     /// The whole losing row, where a row and not a column lost.
     pub(crate) row: Option<Vec<(String, Value)>>,
+    /// Pieces of a changeset that release the entry when they are merged as the device that lost.
+    pub(crate) work: Option<Vec<Vec<u8>>>,
+    /// How many rows it stands for.
+    pub(crate) rows: u64,
     pub(crate) kept: Option<Stamp>,
     pub(crate) lost: Stamp,
     pub(crate) action: &'e str,
+}
+
+impl<'e> Entry<'e> {
+    /// An entry about one row, of which neither columns nor the row itself are told yet.
+    pub(crate) const fn new(
+        kind: Kind,
+        table: &'e str,
+        key: Vec<(String, Value)>,
+        lost: Stamp,
+        action: &'e str,
+    ) -> Self {
+        Self {
+            kind,
+            table,
+            key,
+            clashes: Vec::new(),
+            row: None,
+            work: None,
+            rows: 1,
+            kept: None,
+            lost,
+            action,
+        }
+    }
 }
 
 /// The key of a row by name.
@@ -74,19 +108,20 @@ pub(crate) fn named_key(tracked: &Tracked, key: &Key) -> Vec<(String, Value)> {
     tracked.names.iter().cloned().zip(key.iter().cloned()).collect()
 }
 
-/// Adds an entry. `tracked` is its table, if the hub has it.
+/// Adds an entry and gives its number. `tracked` is its table, if the hub has it.
 pub(crate) fn add(
     conn: &Connection,
     version: Version,
     tracked: Option<&Tracked>,
     entry: &Entry<'_>,
-) -> Result<()> {
+) -> Result<i64> {
     let key: Key = entry.key.iter().map(|(_, value)| value.clone()).collect();
     let key =
         tracked.map_or_else(|| tt_migrations::row::key_bytes(&key), |tracked| same::key_bytes(tracked, &key));
     let sql =
-        "INSERT INTO _sync_conflict(version, kind, tab, key, named_key, clashes, row, kept_from, kept_at,
-               lost_from, lost_at, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        "INSERT INTO _sync_conflict(version, kind, tab, key, named_key, clashes, row, work, rows, kept_from,
+               kept_at, lost_from, lost_at, action)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     conn.prepare_cached(sql)?.execute(rusqlite::params![
         version.0 as i64,
         entry.kind.word(),
@@ -95,13 +130,15 @@ pub(crate) fn add(
         to_bytes(&entry.key),
         to_bytes(&entry.clashes),
         entry.row.as_ref().map(to_bytes),
+        entry.work.as_ref().map(to_bytes),
+        i64::try_from(entry.rows).unwrap_or(i64::MAX),
         entry.kept.map(|stamp| stamp.edge.0),
         entry.kept.map(|stamp| stamp.at),
         entry.lost.edge.0,
         entry.lost.at,
         entry.action,
     ])?;
-    Ok(())
+    Ok(conn.last_insert_rowid())
 }
 
 /// A row of this edge that is held whole under this key: its entry and its columns. What another edge
@@ -146,7 +183,7 @@ pub fn open_count(conn: &Connection) -> Result<u64> {
 /// When SQLite fails.
 pub fn list(conn: &Connection, all: bool, name_of: impl Fn(u16) -> String) -> Result<Vec<Json>> {
     let sql =
-        "SELECT id, kind, tab, named_key, clashes, row, kept_from, kept_at, lost_from, lost_at, action, state
+        "SELECT id, kind, tab, named_key, clashes, row, kept_from, kept_at, lost_from, lost_at, action, state, rows
                FROM _sync_conflict WHERE ?1 OR state = 'open' ORDER BY id";
     conn.prepare(sql)?.query_map([all], |row| to_json(row, &name_of))?.collect()
 }
@@ -169,7 +206,7 @@ fn to_json(row: &rusqlite::Row<'_>, name_of: &impl Fn(u16) -> String) -> Result<
             "lost": value(&clash.lost),
         })).collect::<Vec<_>>(),
         "row": held.as_ref().map(|row| object(row)),
-        "rows": 1,
+        "rows": row.get::<_, i64>(12)?,
         "kept_from": kept_from.map(name_of),
         "kept_at": row.get::<_, Option<i64>>(7)?,
         "lost_from": name_of(row.get(8)?),

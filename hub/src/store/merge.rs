@@ -170,16 +170,10 @@ impl<'a> Merge<'a> {
                 }
                 _ => zip_owned(&change.columns, change.values(index)),
             };
-            self.list(Entry {
-                kind: ConflictKind::Schema,
-                table: &change.table,
-                key,
-                clashes: Vec::new(),
-                row: Some(values),
-                kept: None,
-                lost: self.stamp(change.time(index)),
-                action: "held whole: the hub does not have this table or column",
-            })?;
+            let action = "held whole: the hub does not have this table or column";
+            let lost = self.stamp(change.time(index));
+            let entry = Entry::new(ConflictKind::Schema, &change.table, key, lost, action);
+            self.list(Entry { row: Some(values), ..entry })?;
         }
         Ok(())
     }
@@ -210,11 +204,11 @@ impl<'a> Merge<'a> {
         }
     }
 
-    fn list(&mut self, entry: Entry<'_>) -> Result<(), MergeError> {
+    /// Puts an entry on the list and gives its number.
+    fn list(&mut self, entry: Entry<'_>) -> Result<i64, MergeError> {
         self.conflicts += 1;
         let tracked = self.context.replica.get(entry.table).map(Arc::as_ref);
-        conflict::add(self.context.conn, self.context.version, tracked, &entry)?;
-        Ok(())
+        Ok(conflict::add(self.context.conn, self.context.version, tracked, &entry)?)
     }
 
     /// Holds a whole row of the edge: the hub's table does not get it, and the edge's copy will follow.
@@ -228,17 +222,8 @@ impl<'a> Merge<'a> {
     ) -> Result<(), MergeError> {
         let key: Vec<(String, Value)> = row.iter().take(tracked.keys()).cloned().collect();
         self.log.changed(tracked, &key.iter().map(|(_, value)| value.clone()).collect());
-        let row = Some(row);
-        self.list(Entry {
-            kind,
-            table: &tracked.table.name,
-            key,
-            clashes: Vec::new(),
-            row,
-            kept: None,
-            lost,
-            action,
-        })
+        self.list(Entry { row: Some(row), ..Entry::new(kind, &tracked.table.name, key, lost, action) })?;
+        Ok(())
     }
 
     /// Lists columns of a row in which one side lost.
@@ -252,7 +237,8 @@ impl<'a> Merge<'a> {
         action: &str,
     ) -> Result<(), MergeError> {
         let key = conflict::named_key(tracked, key);
-        self.list(Entry { kind, table: &tracked.table.name, key, clashes, row: None, kept, lost, action })
+        self.list(Entry { clashes, kept, ..Entry::new(kind, &tracked.table.name, key, lost, action) })?;
+        Ok(())
     }
 
     const fn stamp(&self, at: i64) -> Stamp {

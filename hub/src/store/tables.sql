@@ -40,7 +40,9 @@ CREATE TABLE IF NOT EXISTS _sync_stamp(
   PRIMARY KEY(tab, key)
 ) WITHOUT ROWID;
 
--- What could not be merged, or was overruled: whole, until a person closes it.
+-- What could not be merged, or was overruled: whole, until a person closes it, and then as history.
+-- `row`: the losing row. `work`: pieces of a changeset that, merged as `lost_from`, release the entry.
+-- `rows`: how many rows it stands for.
 CREATE TABLE IF NOT EXISTS _sync_conflict(
   id INTEGER PRIMARY KEY,
   version INTEGER NOT NULL,
@@ -50,12 +52,16 @@ CREATE TABLE IF NOT EXISTS _sync_conflict(
   named_key BLOB NOT NULL,
   clashes BLOB NOT NULL,
   row BLOB,
+  work BLOB,
+  rows INTEGER NOT NULL DEFAULT 1,
   kept_from INTEGER,
   kept_at INTEGER,
   lost_from INTEGER NOT NULL,
   lost_at INTEGER NOT NULL,
   action TEXT NOT NULL,
-  state TEXT NOT NULL DEFAULT 'open'
+  state TEXT NOT NULL DEFAULT 'open',
+  decision TEXT,
+  decided_at INTEGER
 );
 CREATE INDEX IF NOT EXISTS _sync_conflict_row ON _sync_conflict(tab, key);
 

@@ -51,16 +51,9 @@ impl Merge<'_> {
             return Ok(false);
         }
         let action = format!("the delete was overruled: the row was {why} meanwhile and is back");
-        self.list(Entry {
-            kind: Kind::Delete,
-            table: &tracked.table.name,
-            key: conflict::named_key(tracked, key),
-            clashes: Vec::new(),
-            row: None,
-            kept: Some(kept),
-            lost: image.stamp,
-            action: &action,
-        })?;
+        let key = conflict::named_key(tracked, key);
+        let entry = Entry::new(Kind::Delete, &tracked.table.name, key, image.stamp, &action);
+        self.list(Entry { kept: Some(kept), ..entry })?;
         Ok(true)
     }
 
