@@ -4,6 +4,7 @@
 //! * [`FeedReader`] makes feeds on a connection of its own.
 //! * An acknowledgement may leave only when [`HubStore::merge`] has returned: by then it is on disk.
 
+mod alias;
 mod audit;
 pub mod conflict;
 pub mod feed;
@@ -131,13 +132,13 @@ impl HubStore {
         }
         self.epoch = Epoch(state::get(&tx, state::EPOCH)?.unwrap_or(1).unsigned_abs());
         self.version = Version(state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs());
-        let installed = install(&tx, &self.policy, EdgeId::HUB)?;
+        let replica = read_shape(&tx, &self.policy)?;
         if new {
             // What is there from the beginning is in every snapshot; only what comes later must be told.
-            follow::undeclared(&tx, installed.replica.tables.values().map(AsRef::as_ref))?;
+            follow::undeclared(&tx, replica.tables.values().map(AsRef::as_ref))?;
         }
         tx.commit()?;
-        self.replica = Arc::new(installed.replica);
+        self.replica = replica;
         Ok(())
     }
 
@@ -270,9 +271,18 @@ impl HubStore {
 fn refresh(conn: &Connection, policy: &Policy, replica: &mut Arc<Replica>) -> Result<(), StoreError> {
     let seen: i64 = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
     if seen != replica.schema_version {
-        *replica = Arc::new(install(conn, policy, EdgeId::HUB)?.replica);
+        *replica = read_shape(conn, policy)?;
     }
     Ok(())
+}
+
+/// Reads the shape and puts capture right.
+fn read_shape(conn: &Connection, policy: &Policy) -> Result<Arc<Replica>, InstallError> {
+    let mut replica = install(conn, policy, EdgeId::HUB)?.replica;
+    if merge::twin::index_natural_keys(conn, &replica, policy)? {
+        replica.schema_version = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+    }
+    Ok(Arc::new(replica))
 }
 
 /// The reading side: makes feeds.

@@ -5,6 +5,7 @@
 //! * `constraints`: primary keys, UNIQUE, CHECK, REPLACE, changes of keys
 //! * `found`: faults that simulated worlds found
 //! * `references`: parents and children
+//! * `twins`: the same thing made on two devices
 //! * `whole`: a large transaction is never seen in part; a rebase under a change that is not cut
 
 #[path = "merge_cases/columns.rs"]
@@ -17,5 +18,7 @@ mod found;
 mod references;
 #[path = "merge_cases/story.rs"]
 mod story;
+#[path = "merge_cases/twins.rs"]
+mod twins;
 #[path = "merge_cases/whole.rs"]
 mod whole;

@@ -13,7 +13,7 @@ use tt_protocol::number::{EdgeId, Version};
 use tt_protocol::value::Value;
 
 /// Columns by name with their values.
-type Named = Vec<(String, Value)>;
+pub(crate) type Named = Vec<(String, Value)>;
 
 /// Why an entry was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,8 +163,36 @@ pub(crate) fn held(
 
 /// Replaces the row of an entry that is held.
 pub(crate) fn amend(conn: &Connection, id: i64, row: &[(String, Value)]) -> Result<()> {
-    conn.prepare_cached("UPDATE _sync_conflict SET row = ?2 WHERE id = ?1")?.execute((id, to_bytes(&row)))?;
+    let old = "SELECT clashes FROM _sync_conflict WHERE id = ?1";
+    let mut clashes: Vec<Clash> =
+        decode(&conn.prepare_cached(old)?.query_row([id], |row| row.get::<_, Vec<u8>>(0))?)?;
+    for clash in &mut clashes {
+        if let Some((_, value)) = row.iter().find(|(name, _)| name.eq_ignore_ascii_case(&clash.name)) {
+            clash.lost.clone_from(value);
+        }
+    }
+    conn.prepare_cached("UPDATE _sync_conflict SET row = ?2, clashes = ?3 WHERE id = ?1")?.execute((
+        id,
+        to_bytes(&row),
+        to_bytes(&clashes),
+    ))?;
     Ok(())
+}
+
+/// Closes an entry that nothing is left to decide about.
+pub(crate) fn close(conn: &Connection, id: i64, decision: &str, at: i64) -> Result<()> {
+    let sql = "UPDATE _sync_conflict SET state = 'closed', decision = ?2, decided_at = ?3
+               WHERE id = ?1 AND state = 'open'";
+    conn.prepare_cached(sql)?.execute((id, decision, at))?;
+    Ok(())
+}
+
+/// Columns in which an entry's two sides differ; none when it is closed.
+pub(crate) fn open_columns(conn: &Connection, id: i64) -> Result<Vec<String>> {
+    let sql = "SELECT clashes FROM _sync_conflict WHERE id = ?1 AND state = 'open'";
+    let bytes: Option<Vec<u8>> = conn.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+    let clashes: Vec<Clash> = bytes.map_or_else(|| Ok(Vec::new()), |bytes| decode(&bytes))?;
+    Ok(clashes.into_iter().map(|clash| clash.name).collect())
 }
 
 /// Number of open entries.

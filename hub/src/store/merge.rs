@@ -8,11 +8,14 @@
 //! * Nothing is dropped: what does not go in is on the conflict list, whole.
 
 mod delete;
+mod heirs;
 mod hold;
 mod insert;
+mod release;
 mod repair;
 mod retry;
 mod revive;
+pub(crate) mod twin;
 mod update;
 
 use super::conflict::{self, Entry, Kind as ConflictKind};
@@ -21,7 +24,7 @@ use super::trash;
 use delete::Overruled;
 use repair::{Moved, Wanted};
 use rusqlite::Connection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tt_migrations::capture::ids;
 use tt_migrations::quote::ident;
@@ -74,6 +77,14 @@ enum Waiting {
     },
 }
 
+impl Waiting {
+    fn table(&self) -> &str {
+        match self {
+            Self::Insert { tracked, .. } | Self::Update { tracked, .. } => &tracked.table.name,
+        }
+    }
+}
+
 /// One merge under way.
 pub(crate) struct Merge<'a> {
     context: Context<'a>,
@@ -92,6 +103,10 @@ pub(crate) struct Merge<'a> {
     brought_back: Vec<(String, Key)>,
     /// Rows that were given another parent, as they were at the hub before.
     reparented: Vec<(Arc<Tracked>, Key, Row)>,
+    /// Rows whose update a unique constraint refused.
+    refused: HashSet<(String, Vec<u8>)>,
+    /// Whether rows of a table vanished into their twins, as far as it was asked.
+    aliased: HashMap<String, bool>,
     /// When the device made the changes that were read last: the time of what follows from them.
     at: i64,
     /// Tables with new foreign ids.
@@ -100,12 +115,8 @@ pub(crate) struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Merges the pieces of one changeset. Returns the number of conflict entries made.
-    ///
-    /// # Errors
-    /// When the bytes are damaged or SQLite fails for another reason than a constraint.
-    pub(crate) fn run(context: Context<'a>, pieces: &'a [Vec<u8>]) -> Result<u64, MergeError> {
-        let mut merge = Self {
+    fn new(context: Context<'a>, pieces: &'a [Vec<u8>]) -> Self {
+        Self {
             context,
             pieces,
             log: KeyLog::default(),
@@ -115,20 +126,44 @@ impl<'a> Merge<'a> {
             vacated: Wanted::new(),
             moved: Vec::new(),
             brought_back: Vec::new(),
+            refused: HashSet::new(),
+            aliased: HashMap::new(),
             at: 0,
             reparented: Vec::new(),
             grown: BTreeSet::new(),
             conflicts: 0,
-        };
-        for piece in pieces {
+        }
+    }
+
+    /// Merges the pieces of one changeset. Returns the number of conflict entries made.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or SQLite fails for another reason than a constraint.
+    pub(crate) fn run(context: Context<'a>, pieces: &'a [Vec<u8>]) -> Result<u64, MergeError> {
+        Self::new(context, pieces).to_the_end()
+    }
+
+    fn to_the_end(mut self) -> Result<u64, MergeError> {
+        self.take_in()?;
+        self.end()
+    }
+
+    /// Tries all rows; what is refused waits.
+    fn take_in(&mut self) -> Result<(), MergeError> {
+        for piece in self.pieces {
             for change in decode_piece(piece)? {
-                merge.change(&change)?;
+                self.change(&change)?;
             }
         }
-        merge.retry_waiting()?;
-        merge.put_back_under_overruled()?;
-        merge.repair()?;
-        merge.finish()
+        Ok(())
+    }
+
+    /// Decides about what waits and puts foreign keys right.
+    fn end(mut self) -> Result<u64, MergeError> {
+        self.retry_waiting()?;
+        self.put_back_under_overruled()?;
+        self.repair()?;
+        self.finish()
     }
 
     fn change(&mut self, change: &TableChange) -> Result<(), MergeError> {
@@ -138,6 +173,8 @@ impl<'a> Merge<'a> {
         if change.rows.rows() > 0 {
             self.at = change.time(0);
         }
+        let told = self.in_words_of_the_hub(&tracked, change)?;
+        let change = told.as_ref().unwrap_or(change);
         match change.kind {
             Kind::Delete => self.deletes(&tracked, change),
             Kind::Update => self.updates(&tracked, change),

@@ -1,10 +1,9 @@
 //! Exactly once: a changeset is merged under its (edge, seq), whole or not at all, and what is merged is
 //! recognised by its hash.
 
-use super::{Changeset, MergeError, Outcome, feed, merge, schema};
+use super::{Changeset, MergeError, Outcome, feed, merge, read_shape, schema};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::sync::Arc;
-use tt_migrations::capture::install::install;
 use tt_migrations::replica::Replica;
 use tt_protocol::change::PieceError;
 use tt_protocol::number::{EdgeId, Millis, Seq, Version};
@@ -61,7 +60,7 @@ fn merge_new(
 ) -> Result<(), MergeError> {
     let Changeset { edge, seq, hash, pieces, .. } = changeset;
     if schema::follow(conn, policy, pieces)? {
-        *replica = Arc::new(install(conn, policy, EdgeId::HUB)?.replica);
+        *replica = read_shape(conn, policy)?;
         schema::declare(conn, replica, version)?;
     }
     let context = merge::Context { conn, replica, policy, edge: *edge, version };

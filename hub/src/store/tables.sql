@@ -71,3 +71,30 @@ CREATE TABLE IF NOT EXISTS _sync_schema(
   version INTEGER NOT NULL,
   definition BLOB NOT NULL
 ) WITHOUT ROWID;
+
+-- A row that turned out to be another one: who still names it means the survivor.
+-- `row`: the vanished row as its device has it. `brought`: the counts that it added to the survivor.
+-- `via`: the parent's alias, where the row vanished because it followed its parent.
+CREATE TABLE IF NOT EXISTS _sync_alias(
+  id INTEGER PRIMARY KEY,
+  tab TEXT NOT NULL,
+  key BLOB NOT NULL,
+  row BLOB NOT NULL,
+  survivor BLOB NOT NULL,
+  brought BLOB NOT NULL,
+  via INTEGER,
+  conflict INTEGER,
+  UNIQUE(tab, key)
+);
+CREATE INDEX IF NOT EXISTS _sync_alias_via ON _sync_alias(via);
+CREATE INDEX IF NOT EXISTS _sync_alias_conflict ON _sync_alias(conflict);
+
+-- Children that were made under a vanished row, by the place of the foreign key in their table.
+CREATE TABLE IF NOT EXISTS _sync_follower(
+  alias INTEGER NOT NULL,
+  tab TEXT NOT NULL,
+  place INTEGER NOT NULL,
+  key BLOB NOT NULL,
+  named_key BLOB NOT NULL,
+  PRIMARY KEY(alias, tab, place, key)
+) WITHOUT ROWID;

@@ -275,6 +275,18 @@ impl World {
         moved
     }
 
+    /// A device's daemon cuts what its programs wrote, link or no link.
+    ///
+    /// # Panics
+    /// When its store fails.
+    pub fn cut(&mut self, edge: usize) {
+        let device = &mut self.edges[edge];
+        let now = Millis(self.now + device.clock_ms);
+        if let Some(engine) = &mut device.engine {
+            engine.store_mut().cut(now).expect("the store cuts");
+        }
+    }
+
     /// Delivers one frame of a device to the hub, if there is one.
     pub fn deliver_up(&mut self, edge: usize, from_ghost: bool) -> bool {
         let now = Millis(self.now);

@@ -23,20 +23,6 @@ fn equal_rows_are_one_row() {
 }
 
 #[test]
-fn a_unique_value_twice_holds_the_second_with_its_children() {
-    let children = "INSERT INTO lines(order_id, note) SELECT id, number FROM orders WHERE number = 'N'";
-    Story::begin()
-        .write(FIRST, &format!("INSERT INTO orders(number, note) VALUES ('N', 'first'); {children}"))
-        .write(SECOND, &format!("INSERT INTO orders(number, note) VALUES ('N', 'second'); {children}"))
-        .meet()
-        .finds(
-            "SELECT o.note, COUNT(*) FROM orders o JOIN lines l ON l.order_id = o.id WHERE number = 'N'",
-            "first|1",
-        )
-        .lists("unique orders whole; parent lines whole");
-}
-
-#[test]
 fn a_change_to_a_taken_unique_value_is_refused_and_the_rest_goes_in() {
     Story::begin()
         .write(FIRST, "INSERT INTO orders(number) VALUES ('N')")

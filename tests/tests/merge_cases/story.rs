@@ -37,12 +37,26 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn begin() -> Self {
+        Self::on_shape(&SHAPE)
+    }
+
+    /// Other tables; of `things`, rows with the same name and size are the same.
+    pub(crate) fn with(schema: &'static str) -> Self {
+        Self::on_shape(&Shape { name: "other tables", sql: schema, tables: &[] })
+    }
+
+    fn on_shape(shape: &Shape) -> Self {
         let mut policy = Policy::default();
-        for table in ["orders", "lines", "bags", "people"] {
+        let counted = ["orders", "lines", "bags", "people", "slots", "pills", "things", "cards", "places"];
+        for table in counted {
             let counters = vec!["good".to_owned(), "total".to_owned()];
             policy.tables.insert(table.to_owned(), TableRule { counters, ..TableRule::ORDINARY });
         }
-        let mut world = World::new(&SHAPE, policy, 2);
+        for (table, key) in [("things", ["name", "size"]), ("pills", ["slot", "kind"])] {
+            let rule = policy.tables.get_mut(table).expect("named above");
+            rule.key = key.map(str::to_owned).to_vec();
+        }
+        let mut world = World::new(shape, policy, 2);
         world.settle();
         world.unlink(0);
         world.unlink(1);
@@ -71,6 +85,30 @@ impl Story {
         checks::nothing_unsent(&self.world);
         self.world.unlink(0);
         self.world.unlink(1);
+        self
+    }
+
+    /// A device cuts what its programs wrote, and nothing of it arrives yet.
+    pub(crate) fn cut(&mut self, node: usize) -> &mut Self {
+        self.world.cut(node - 1);
+        self
+    }
+
+    /// The hub merges the first changesets that a device has cut, and the wireless goes before the device
+    /// hears of it.
+    pub(crate) fn pushes(&mut self, node: usize, changesets: u64) -> &mut Self {
+        let merged = |world: &World| {
+            let edge = tt_protocol::number::EdgeId(u16::try_from(node).expect("a device"));
+            world.hub_store().merged(edge).expect("reads").0
+        };
+        let goal = merged(&self.world) + changesets;
+        self.world.link(node - 1);
+        while merged(&self.world) < goal {
+            self.world.step_edge(node - 1);
+            self.world.deliver_up(node - 1, false);
+            self.world.step_hub();
+        }
+        self.world.unlink(node - 1);
         self
     }
 

@@ -3,7 +3,7 @@
 
 use super::{Merge, MergeError, zip_owned};
 use crate::store::conflict::Kind;
-use crate::store::{same, trash};
+use crate::store::{alias, same, trash};
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::{self, Key};
@@ -37,7 +37,11 @@ impl Merge<'_> {
     ) -> Result<(), MergeError> {
         let key: Key = change.key(index).map(ValueRef::to_owned).collect();
         let Some(hub) = row::read(self.context.conn, tracked, &key)? else {
-            return Ok(());
+            if !self.is_aliased(tracked)? {
+                return Ok(());
+            }
+            let vanished = alias::find(self.context.conn, tracked, &key)?;
+            return vanished.map_or(Ok(()), |alias| self.withdraw(tracked, alias));
         };
         let clashes = differences(tracked, change, index, &hub);
         if clashes.is_empty() {

@@ -1,9 +1,10 @@
 //! Inserts: the common case is one statement per row; everything else is decided after it was refused.
 
+use super::twin::Vanishing;
 use super::update::row_update;
 use super::{Merge, MergeError, Waiting, zip_owned};
 use crate::store::conflict::Kind;
-use crate::store::trash;
+use crate::store::{alias, trash};
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::{self, Key, Refusal, Row, refusal};
@@ -14,11 +15,48 @@ use tt_protocol::value::{Value, ValueRef};
 impl Merge<'_> {
     pub(super) fn inserts(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), MergeError> {
         self.grown.insert(tracked.table.name.clone());
+        let (natural, aliased) = (self.natural_only(tracked), self.is_aliased(tracked)?);
         for index in 0..change.rows.rows() {
+            if natural && self.waits_for_its_twin(tracked, change, index)? {
+                continue;
+            }
+            if aliased {
+                self.is_itself_again(tracked, change, index)?;
+            }
             match row::insert_named(self.context.conn, tracked, &change.columns, change.values(index)) {
                 Ok(()) => self.inserted(tracked, change, index),
                 Err(error) => self.refused_insert(tracked, change, index, error)?,
             }
+        }
+        Ok(())
+    }
+
+    /// No constraint keeps the natural key unique: the row is refused by its rule.
+    fn waits_for_its_twin(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        change: &TableChange,
+        index: usize,
+    ) -> Result<bool, MergeError> {
+        let row = zip_owned(&change.columns, change.values(index));
+        let found = self.natural_twin(tracked, &row)?.is_some();
+        if found {
+            let at = change.time(index);
+            self.waiting.push(Waiting::Insert { tracked: Arc::clone(tracked), row, at });
+        }
+        Ok(found)
+    }
+
+    /// A row under the key of one that vanished: the key means this row from now on.
+    fn is_itself_again(
+        &mut self,
+        tracked: &Tracked,
+        change: &TableChange,
+        index: usize,
+    ) -> Result<(), MergeError> {
+        let key: Key = change.key(index).map(ValueRef::to_owned).collect();
+        if let Some(alias) = alias::find(self.context.conn, tracked, &key)? {
+            alias::forget(self.context.conn, alias.id)?;
         }
         Ok(())
     }
@@ -66,7 +104,7 @@ impl Merge<'_> {
 
     /// The changeset deleted the row and made it again (a REPLACE, or a key in another spelling), and
     /// somebody else changed it meanwhile: an update.
-    fn replaced(
+    pub(super) fn replaced(
         &mut self,
         tracked: &Arc<Tracked>,
         base: &[(String, Value)],
@@ -110,7 +148,7 @@ impl Merge<'_> {
         &mut self,
         tracked: &Arc<Tracked>,
         sent: Vec<(String, Value)>,
-        hub: &[Value],
+        hub: &Row,
         at: i64,
     ) -> Result<(), MergeError> {
         let mut equal_but_for_time = true;
@@ -132,6 +170,10 @@ impl Merge<'_> {
             self.log.changed(tracked, &key);
             return Ok(());
         }
+        if self.kind_of_twin(tracked, &sent, hub) == Kind::Unique {
+            let here = sent.clone();
+            return self.join(tracked, &Vanishing { row: &sent, here, at, via: None }, hub, Kind::Unique);
+        }
         let action = "held whole: another row with this key reached the hub first";
         self.hold_row(Kind::Key, tracked, sent, self.stamp(at), action)
     }
@@ -139,7 +181,7 @@ impl Merge<'_> {
 
 /// A column that is the time of writing unless the program says otherwise: two devices that make the
 /// same row differ in it, and mean the same.
-fn defaults_to_now(tracked: &Tracked, column: &str) -> bool {
+pub(super) fn defaults_to_now(tracked: &Tracked, column: &str) -> bool {
     let default =
         tracked.table.column(column).and_then(|column| column.default.as_deref()).unwrap_or_default();
     let upper = default.to_ascii_uppercase();

@@ -1,5 +1,6 @@
 //! Foreign keys at the end of a merge: every child has its parent, on every node, at every commit.
 //!
+//! * A parent that was the same thing as another row is followed by its children to that one.
 //! * A parent that was deleted comes back, with all that the same changeset deleted under it: the
 //!   delete was overruled by a child that its author did not know.
 //! * A parent that was replaced (deleted, and another row took its unique value) is followed by its children.
@@ -179,6 +180,9 @@ impl Merge<'_> {
             return Ok(());
         };
         if self.parent_exists(foreign, values)? {
+            return Ok(());
+        }
+        if self.follow_twin(child, *place, values)? {
             return Ok(());
         }
         if !last_resort {

@@ -187,6 +187,9 @@ impl Merge<'_> {
         index: usize,
         key: &Key,
     ) -> Result<(), MergeError> {
+        if self.update_of_vanished(tracked, change, index, key)? {
+            return Ok(());
+        }
         let held = conflict::held(self.context.conn, tracked, key, self.context.edge)?;
         if let Some((id, mut row)) = held.filter(|(_, row)| continues(row, change, index)) {
             amend(&mut row, change, index);
