@@ -137,6 +137,16 @@ pub fn list(conn: &Connection) -> Result<Vec<Device>, DevicesError> {
     Ok(devices)
 }
 
+/// What a device may write; nothing that is kept to some roles, when the hub does not know the device.
+///
+/// # Errors
+/// When SQLite fails.
+pub(crate) fn role(conn: &Connection, device: EdgeId) -> rusqlite::Result<String> {
+    let sql = "SELECT role FROM _sync_edge WHERE device = ?1";
+    let role = conn.prepare_cached(sql)?.query_row([device.0], |row| row.get(0)).optional()?;
+    Ok(role.unwrap_or_default())
+}
+
 /// The newest device of that name, revoked or not.
 ///
 /// # Errors

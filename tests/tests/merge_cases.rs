@@ -4,6 +4,7 @@
 //! * `columns`: counters, columns that both changed, deletes against changes
 //! * `constraints`: primary keys, UNIQUE, CHECK, REPLACE, changes of keys
 //! * `found`: faults that simulated worlds found
+//! * `gate`: what a role may not write, changesets that delete too much
 //! * `references`: parents and children
 //! * `twins`: the same thing made on two devices
 //! * `whole`: a large transaction is never seen in part; a rebase under a change that is not cut
@@ -14,6 +15,8 @@ mod columns;
 mod constraints;
 #[path = "merge_cases/found.rs"]
 mod found;
+#[path = "merge_cases/gate.rs"]
+mod gate;
 #[path = "merge_cases/references.rs"]
 mod references;
 #[path = "merge_cases/story.rs"]

@@ -179,6 +179,50 @@ pub(crate) fn amend(conn: &Connection, id: i64, row: &[(String, Value)]) -> Resu
     Ok(())
 }
 
+/// A row of this device that was refused for its role: more of it belongs to the same entry.
+pub(crate) fn refused(conn: &Connection, tracked: &Tracked, key: &Key, edge: EdgeId) -> Result<Option<i64>> {
+    let sql = "SELECT id FROM _sync_conflict WHERE tab = ?1 AND key = ?2 AND lost_from = ?3
+               AND kind = 'role' AND state = 'open' ORDER BY id DESC LIMIT 1";
+    conn.prepare_cached(sql)?
+        .query_row((&tracked.table.name, same::key_bytes(tracked, key), edge.0), |row| row.get(0))
+        .optional()
+}
+
+/// The entry of a changeset of this device that is held whole, if the device, whose cursor is at `cursor`,
+/// cannot know of it yet.
+pub(crate) fn held_after(conn: &Connection, edge: EdgeId, cursor: Version) -> Result<Option<i64>> {
+    let sql = "SELECT id FROM _sync_conflict WHERE lost_from = ?1 AND version > ?2 AND kind = 'deletes'
+               AND state = 'open' ORDER BY id DESC LIMIT 1";
+    conn.prepare_cached(sql)?.query_row((edge.0, cursor.0 as i64), |row| row.get(0)).optional()
+}
+
+/// Adds to what an entry holds: pieces, a number of rows, newer values of its row.
+pub(crate) fn append(
+    conn: &Connection,
+    id: i64,
+    pieces: &[Vec<u8>],
+    rows: u64,
+    newer: Option<&Named>,
+) -> Result<()> {
+    let sql = "SELECT work, row FROM _sync_conflict WHERE id = ?1";
+    let (work, row): (Option<Vec<u8>>, Option<Vec<u8>>) =
+        conn.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut work: Vec<Vec<u8>> = work.map_or_else(|| Ok(Vec::new()), |bytes| decode(&bytes))?;
+    work.extend_from_slice(pieces);
+    let mut row: Named = row.map_or_else(|| Ok(Named::new()), |bytes| decode(&bytes))?;
+    for (name, value) in newer.into_iter().flatten() {
+        match row.iter_mut().find(|(have, _)| have.eq_ignore_ascii_case(name)) {
+            Some((_, old)) => old.clone_from(value),
+            None => row.push((name.clone(), value.clone())),
+        }
+    }
+    let row = newer.map(|_| to_bytes(&row));
+    let sql = "UPDATE _sync_conflict SET work = ?2, rows = rows + ?3, row = COALESCE(?4, row) WHERE id = ?1";
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    conn.prepare_cached(sql)?.execute((id, to_bytes(&work), rows, row))?;
+    Ok(())
+}
+
 /// Closes an entry that nothing is left to decide about.
 pub(crate) fn close(conn: &Connection, id: i64, decision: &str, at: i64) -> Result<()> {
     let sql = "UPDATE _sync_conflict SET state = 'closed', decision = ?2, decided_at = ?3

@@ -8,11 +8,13 @@
 //! * Nothing is dropped: what does not go in is on the conflict list, whole.
 
 mod delete;
+pub(crate) mod gate;
 mod heirs;
 mod hold;
 mod insert;
 mod release;
 mod repair;
+mod replace;
 mod retry;
 mod revive;
 pub(crate) mod twin;
@@ -23,6 +25,7 @@ use super::log::KeyLog;
 use super::trash;
 use delete::Overruled;
 use repair::{Moved, Wanted};
+use replace::Freed;
 use rusqlite::Connection;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -42,7 +45,13 @@ pub(crate) struct Context<'a> {
     pub(crate) replica: &'a Replica,
     pub(crate) policy: &'a Policy,
     pub(crate) edge: EdgeId,
+    /// What the device may write; None at the hub itself.
+    pub(crate) role: Option<&'a str>,
+    /// The version up to which the device knew the hub when it made the changes.
+    pub(crate) cursor: Version,
     pub(crate) version: Version,
+    /// The operator lets it in: roles and bounds have been looked at.
+    pub(crate) released: bool,
 }
 
 /// Why a changeset cannot be merged. The caller rolls back to before it.
@@ -103,6 +112,8 @@ pub(crate) struct Merge<'a> {
     brought_back: Vec<(String, Key)>,
     /// Rows that were given another parent, as they were at the hub before.
     reparented: Vec<(Arc<Tracked>, Key, Row)>,
+    /// Rows that this changeset deleted, by what they left free.
+    freed: HashMap<Freed, Row>,
     /// Rows whose update a unique constraint refused.
     refused: HashSet<(String, Vec<u8>)>,
     /// Whether rows of a table vanished into their twins, as far as it was asked.
@@ -126,6 +137,7 @@ impl<'a> Merge<'a> {
             vacated: Wanted::new(),
             moved: Vec::new(),
             brought_back: Vec::new(),
+            freed: HashMap::new(),
             refused: HashSet::new(),
             aliased: HashMap::new(),
             at: 0,
@@ -144,6 +156,9 @@ impl<'a> Merge<'a> {
     }
 
     fn to_the_end(mut self) -> Result<u64, MergeError> {
+        if self.hold_whole()? {
+            return self.finish();
+        }
         self.take_in()?;
         self.end()
     }
@@ -172,6 +187,9 @@ impl<'a> Merge<'a> {
         };
         if change.rows.rows() > 0 {
             self.at = change.time(0);
+        }
+        if self.refuse_role(&tracked, change)? {
+            return Ok(());
         }
         let told = self.in_words_of_the_hub(&tracked, change)?;
         let change = told.as_ref().unwrap_or(change);
@@ -289,6 +307,7 @@ impl<'a> Merge<'a> {
         trash::keep(conn, tracked, row, version, self.stamp(at))?;
         tt_migrations::row::delete(conn, tracked, &key)?;
         self.vacate(tracked, row, None);
+        self.free(tracked, row);
         Ok(())
     }
 }

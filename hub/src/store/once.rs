@@ -2,6 +2,7 @@
 //! recognised by its hash.
 
 use super::{Changeset, MergeError, Outcome, feed, merge, read_shape, schema};
+use crate::devices;
 use rusqlite::{Connection, OptionalExtension as _};
 use std::sync::Arc;
 use tt_migrations::replica::Replica;
@@ -58,12 +59,15 @@ fn merge_new(
     version: Version,
     now: Millis,
 ) -> Result<(), MergeError> {
-    let Changeset { edge, seq, hash, pieces, .. } = changeset;
+    let Changeset { edge, seq, hash, pieces, cursor } = changeset;
     if schema::follow(conn, policy, pieces)? {
         *replica = read_shape(conn, policy)?;
         schema::declare(conn, replica, version)?;
     }
-    let context = merge::Context { conn, replica, policy, edge: *edge, version };
+    let role = devices::role(conn, *edge)?;
+    let role = Some(role.as_str());
+    let (edge_id, cursor, released) = (*edge, *cursor, false);
+    let context = merge::Context { conn, replica, policy, edge: edge_id, role, cursor, version, released };
     merge::Merge::run(context, pieces)?;
     let row = (edge.0, seq.0 as i64, hash, version.0 as i64, now.0);
     conn.prepare_cached(

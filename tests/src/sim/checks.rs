@@ -7,6 +7,8 @@ use rusqlite::Connection;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use tt_hub::store::conflict;
+use tt_protocol::frame::from_bytes;
+use tt_protocol::value::Value;
 
 /// Constraints hold at every commit, and nobody sees half of a batch.
 ///
@@ -111,22 +113,33 @@ pub fn exactly_once(world: &World, ledger: &Ledger) {
     let conn = world.program(0);
     let shape = world.shape();
     let hub = rows(conn, shape);
-    let listed = Listed::read(conn, shape);
-    for (place, expected) in ledger.counts.iter().filter(|(place, _)| !ledger.removed.contains(*place)) {
-        let mut found = hub.get(place).map_or_else(|| vec![0; expected.len()], |(_, counts)| counts.clone());
-        if let Some(held) = listed.counts.get(place) {
-            for (sum, value) in found.iter_mut().zip(held) {
-                *sum += value;
-            }
+    let vanished = Vanished::read(conn, shape);
+    let listed = Listed::read(conn, shape, &vanished);
+    let mut sums: BTreeMap<Place, (Vec<i64>, Vec<i64>)> = BTreeMap::new();
+    let removed: BTreeSet<Place> = ledger.removed.iter().map(|place| vanished.now(place)).collect();
+    for (place, expected) in &ledger.counts {
+        let nothing = || vec![0; expected.len()];
+        let (wanted, found) = sums.entry(vanished.now(place)).or_insert_with(|| (nothing(), nothing()));
+        add(wanted, expected);
+        add(found, &hub.get(place).map_or_else(nothing, |(_, counts)| counts.clone()));
+        add(found, &listed.counts.get(place).cloned().unwrap_or_else(nothing));
+    }
+    // Keys that only the hub gave: a child's, of which the parent's id is a part.
+    for (place, (_, counts)) in hub.iter().filter(|(place, _)| !ledger.counts.contains_key(*place)) {
+        if let Some((_, found)) = sums.get_mut(&vanished.now(place)) {
+            add(found, counts);
         }
+    }
+    for (place, (wanted, found)) in sums.into_iter().filter(|(place, _)| !removed.contains(place)) {
         let table = shape.tables[place.0].name;
         let what = "the hub's count plus what is listed is not what was counted";
         assert_eq!(
-            &found,
-            expected,
-            "{table} {}: {what}; at the hub {:?}; listed: {}",
+            found,
+            wanted,
+            "{table} {}: {what}; at the hub {:?}; vanished: {:?}; listed: {}",
             place.1,
-            hub.get(place),
+            hub.get(&place),
+            vanished.survivors,
             list(conn)
         );
     }
@@ -165,6 +178,65 @@ fn list(conn: &Connection) -> String {
     entries.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+fn add(sums: &mut [i64], values: &[i64]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
+
+/// Rows that turned out to be others: their counts are the survivor's.
+struct Vanished {
+    survivors: BTreeMap<Place, Place>,
+    entries: BTreeSet<i64>,
+}
+
+impl Vanished {
+    fn read(conn: &Connection, shape: &Shape) -> Self {
+        let mut found = Self { survivors: BTreeMap::new(), entries: BTreeSet::new() };
+        let mut statement =
+            conn.prepare("SELECT tab, row, survivor, conflict FROM _sync_alias").expect("a table");
+        let mut rows = statement.query([]).expect("reads");
+        while let Some(row) = rows.next().expect("reads") {
+            let name: String = row.get(0).expect("a name");
+            let old: Vec<(String, Value)> =
+                from_bytes(&row.get::<_, Vec<u8>>(1).expect("a row")).expect("a row");
+            let new: Vec<Value> = from_bytes(&row.get::<_, Vec<u8>>(2).expect("a key")).expect("a key");
+            found.entries.extend(row.get::<_, Option<i64>>(3).expect("a number"));
+            let Some(at) = shape.tables.iter().position(|table| table.name == name) else {
+                continue;
+            };
+            let key = shape.tables[at].key;
+            let place = |values: &mut dyn Iterator<Item = &Value>| {
+                let literals = key.iter().zip(values).map(|((_, kind), value)| of_value(value, *kind));
+                (at, literals.collect::<Vec<_>>().join(","))
+            };
+            let old = place(&mut old.iter().map(|(_, value)| value).take(key.len()));
+            found.survivors.insert(old, place(&mut new.iter()));
+        }
+        found
+    }
+
+    /// Where the row of this place is now.
+    fn now(&self, place: &Place) -> Place {
+        let mut place = place;
+        for _ in 0..=self.survivors.len() {
+            match self.survivors.get(place) {
+                Some(next) => place = next,
+                None => break,
+            }
+        }
+        place.clone()
+    }
+}
+
+fn of_value(value: &Value, kind: KeyKind) -> String {
+    match value {
+        Value::Text(text) => literal(&Json::from(String::from_utf8_lossy(text)), kind),
+        Value::Integer(number) => number.to_string(),
+        other => panic!("no key of these worlds is {other:?}"),
+    }
+}
+
 /// What the conflict list holds.
 #[derive(Default)]
 struct Listed {
@@ -173,15 +245,17 @@ struct Listed {
 }
 
 impl Listed {
-    fn read(conn: &Connection, shape: &Shape) -> Self {
+    fn read(conn: &Connection, shape: &Shape, vanished: &Vanished) -> Self {
         let mut listed = Self::default();
         for entry in conflict::list(conn, true, |device| device.to_string()).expect("reads") {
-            listed.add(shape, &entry);
+            let joined = entry["id"].as_i64().is_some_and(|id| vanished.entries.contains(&id));
+            listed.add(shape, &entry, joined);
         }
         listed
     }
 
-    fn add(&mut self, shape: &Shape, entry: &Json) {
+    /// `joined`: the counts of its row are in the survivor's.
+    fn add(&mut self, shape: &Shape, entry: &Json, joined: bool) {
         let Some(at) = shape.tables.iter().position(|table| entry["table"] == table.name) else {
             return;
         };
@@ -190,7 +264,7 @@ impl Listed {
             table.key.iter().map(|(name, kind)| literal(&entry["key"][*name], *kind)).collect();
         let sums = self.counts.entry((at, key.join(","))).or_insert_with(|| vec![0; table.counters.len()]);
         let number = |value: &Json| value.as_i64().unwrap_or(0);
-        for (sum, counter) in sums.iter_mut().zip(table.counters) {
+        for (sum, counter) in sums.iter_mut().zip(table.counters).filter(|_| !joined) {
             *sum += number(&entry["row"][*counter]);
         }
         self.tags.extend(entry["row"]["tag"].as_str().map(str::to_owned));

@@ -2,7 +2,7 @@
 //! first is merged first.
 
 use tt_hub::store::conflict;
-use tt_protocol::policy::{Policy, TableRule};
+use tt_protocol::policy::{HoldDeletes, Policy, TableRule};
 use tt_tests::sim::checks;
 use tt_tests::sim::schemas::Shape;
 use tt_tests::sim::world::World;
@@ -40,14 +40,18 @@ impl Story {
         Self::on_shape(&SHAPE)
     }
 
-    /// Other tables; of `things`, rows with the same name and size are the same.
+    /// Other tables: of `things`, rows with the same name and size are the same; only the hub may write
+    /// `staff`; of `mass`, three rows may be deleted at once.
     pub(crate) fn with(schema: &'static str) -> Self {
         Self::on_shape(&Shape { name: "other tables", sql: schema, tables: &[] })
     }
 
     fn on_shape(shape: &Shape) -> Self {
         let mut policy = Policy::default();
-        let counted = ["orders", "lines", "bags", "people", "slots", "pills", "things", "cards", "places"];
+        let counted = [
+            "orders", "lines", "bags", "people", "slots", "pills", "things", "cards", "places", "tally",
+            "mass",
+        ];
         for table in counted {
             let counters = vec!["good".to_owned(), "total".to_owned()];
             policy.tables.insert(table.to_owned(), TableRule { counters, ..TableRule::ORDINARY });
@@ -56,6 +60,10 @@ impl Story {
             let rule = policy.tables.get_mut(table).expect("named above");
             rule.key = key.map(str::to_owned).to_vec();
         }
+        let hub_only = TableRule { writers: vec!["hub".to_owned()], ..TableRule::ORDINARY };
+        policy.tables.insert("staff".to_owned(), hub_only);
+        let bounds = HoldDeletes { rows: 3, share: 0.5 };
+        policy.tables.get_mut("mass").expect("named above").hold_deletes = bounds;
         let mut world = World::new(shape, policy, 2);
         world.settle();
         world.unlink(0);

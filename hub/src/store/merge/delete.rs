@@ -2,7 +2,7 @@
 //! must not vanish.
 
 use super::{Merge, MergeError, zip_owned};
-use crate::store::conflict::Kind;
+use crate::store::conflict::{Kind, Named};
 use crate::store::{alias, same, trash};
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
@@ -16,7 +16,7 @@ pub(super) struct Overruled {
     tracked: Arc<Tracked>,
     key: Key,
     /// The row that the edge deleted.
-    base: Vec<(String, Value)>,
+    base: Named,
     clashes: Vec<Clash>,
     at: i64,
 }
@@ -55,13 +55,32 @@ impl Merge<'_> {
     }
 
     /// A row that is inserted again under the key of an overruled delete: both are one update.
-    pub(super) fn take_overruled(&mut self, tracked: &Tracked, key: &Key) -> Option<Vec<(String, Value)>> {
+    pub(super) fn take_overruled(&mut self, tracked: &Tracked, key: &Key) -> Option<Named> {
         let same = |overruled: &Overruled| {
             overruled.tracked.table.name == tracked.table.name
                 && same::key_bytes(tracked, &overruled.key) == same::key_bytes(tracked, key)
         };
         let place = self.overruled.iter().position(same)?;
         Some(self.overruled.swap_remove(place).base)
+    }
+
+    /// A row that is inserted again under another key, with a unique value that the deleted one had: the
+    /// key and the image of that one.
+    pub(super) fn take_overruled_twin(&mut self, tracked: &Tracked, row: &[Value]) -> Option<(Key, Named)> {
+        let values = self.values_in_keys(tracked, |place| row.get(place));
+        let place = self.overruled.iter().position(|overruled| {
+            let value = |place: usize| {
+                let name = &tracked.names[place];
+                let found = overruled.base.iter().find(|(have, _)| have.eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value)
+            };
+            let key = &row[..tracked.keys()];
+            overruled.tracked.table.name == tracked.table.name
+                && same::key_bytes(tracked, &overruled.key) != same::key_bytes(tracked, key)
+                && self.values_in_keys(tracked, value).iter().any(|value| values.contains(value))
+        })?;
+        let Overruled { key, base, .. } = self.overruled.swap_remove(place);
+        Some((key, base))
     }
 
     /// Lists the deletes that stayed overruled. What the changeset deleted under such a row comes back.

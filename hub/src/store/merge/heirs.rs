@@ -57,6 +57,8 @@ impl Merge<'_> {
         };
         let value = |name: &String| parent.place(name).and_then(|place| survivor.get(place)).cloned();
         let to: Option<Key> = foreign.parent_columns.iter().map(value).collect();
+        // A row that went and came back under the same values is followed by nobody.
+        let to = to.filter(|to| !self.same_parent(foreign, to, values));
         Ok(to.map(|to| (alias.id, to)))
     }
 
@@ -160,7 +162,7 @@ impl Merge<'_> {
         row::delete(self.context.conn, child, &key)?;
         self.vacate(child, present, None);
         let (row, here) = (trash::named(child, present), trash::named(child, after));
-        let new = Vanishing { row: &row, here, at: self.at, via: Some(alias) };
+        let new = Vanishing { row: &row, here, at: self.at, via: Some(alias), work: None };
         if why != Refusal::Rule {
             let under_key = row::read(self.context.conn, child, &after[..child.keys()])?;
             if let Some(survivor) = under_key {

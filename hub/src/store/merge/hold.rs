@@ -111,7 +111,7 @@ impl Merge<'_> {
         held.is_some_and(|held| self.same_parent(foreign, &held, values))
     }
 
-    fn same_parent(&self, foreign: &ForeignKey, one: &Key, other: &Key) -> bool {
+    pub(super) fn same_parent(&self, foreign: &ForeignKey, one: &Key, other: &Key) -> bool {
         let names = || foreign.parent_columns.iter().map(String::as_str);
         match self.context.replica.get(&foreign.parent) {
             Some(parent) => same::bytes(parent, names(), one) == same::bytes(parent, names(), other),

@@ -17,6 +17,9 @@ impl Merge<'_> {
         self.grown.insert(tracked.table.name.clone());
         let (natural, aliased) = (self.natural_only(tracked), self.is_aliased(tracked)?);
         for index in 0..change.rows.rows() {
+            if !self.overruled.is_empty() && self.replaced_under_new_key(tracked, change, index)? {
+                continue;
+            }
             if natural && self.waits_for_its_twin(tracked, change, index)? {
                 continue;
             }
@@ -24,7 +27,7 @@ impl Merge<'_> {
                 self.is_itself_again(tracked, change, index)?;
             }
             match row::insert_named(self.context.conn, tracked, &change.columns, change.values(index)) {
-                Ok(()) => self.inserted(tracked, change, index),
+                Ok(()) => self.inserted(tracked, change, index)?,
                 Err(error) => self.refused_insert(tracked, change, index, error)?,
             }
         }
@@ -61,14 +64,21 @@ impl Merge<'_> {
         Ok(())
     }
 
-    fn inserted(&mut self, tracked: &Arc<Tracked>, change: &TableChange, index: usize) {
+    fn inserted(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        change: &TableChange,
+        index: usize,
+    ) -> Result<(), MergeError> {
         if change.columns.len() == tracked.names.len() {
             self.log.as_sent(tracked, change.key(index));
         } else {
             // The hub filled in columns that the edge does not have yet.
             self.log.changed(tracked, &change.key(index).map(ValueRef::to_owned).collect());
         }
-        self.need_parents(tracked, &change.columns, |place| change.rows.get(index, place).to_owned());
+        let value = |place| change.rows.get(index, place).to_owned();
+        self.need_parents(tracked, &change.columns, value);
+        self.takes_the_place(tracked, &change.columns, value)
     }
 
     fn refused_insert(
@@ -172,7 +182,12 @@ impl Merge<'_> {
         }
         if self.kind_of_twin(tracked, &sent, hub) == Kind::Unique {
             let here = sent.clone();
-            return self.join(tracked, &Vanishing { row: &sent, here, at, via: None }, hub, Kind::Unique);
+            return self.join(
+                tracked,
+                &Vanishing { row: &sent, here, at, via: None, work: None },
+                hub,
+                Kind::Unique,
+            );
         }
         let action = "held whole: another row with this key reached the hub first";
         self.hold_row(Kind::Key, tracked, sent, self.stamp(at), action)

@@ -182,7 +182,7 @@ impl Merge<'_> {
         if self.parent_exists(foreign, values)? {
             return Ok(());
         }
-        if self.follow_twin(child, *place, values)? {
+        if !last_resort && self.follow_twin(child, *place, values)? {
             return Ok(());
         }
         if !last_resort {

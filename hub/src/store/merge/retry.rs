@@ -99,7 +99,7 @@ impl Merge<'_> {
         match waiting {
             Waiting::Insert { tracked, row, at } => {
                 let here = self.with_parents_here(&tracked, row.clone())?;
-                if self.join_twin(&tracked, &Vanishing { row: &row, here, at, via: None })? {
+                if self.join_twin(&tracked, &Vanishing { row: &row, here, at, via: None, work: None })? {
                     return Ok(());
                 }
                 let action = "held whole: another row with this unique value reached the hub first";
@@ -121,6 +121,7 @@ impl Merge<'_> {
             Waiting::Insert { tracked, row, .. } => {
                 let names: Vec<String> = row.iter().map(|(name, _)| name.clone()).collect();
                 self.need_parents(tracked, &names, |place| row[place].1.clone());
+                self.takes_the_place(tracked, &names, |place| row[place].1.clone())?;
                 let key = row.iter().take(tracked.keys()).map(|(_, value)| value.clone()).collect();
                 self.log.changed(tracked, &key);
                 Ok(())

@@ -6,7 +6,7 @@
 //! * A row that this changeset has changed itself is nobody's twin: its device knew it.
 
 use super::update::row_update;
-use super::{Context, Merge, MergeError};
+use super::{Merge, MergeError};
 use crate::store::alias::{self, Alias, NewAlias};
 use crate::store::conflict::{self, Entry, Kind, Named};
 use crate::store::{same, trash};
@@ -29,6 +29,8 @@ pub(super) struct Vanishing<'r> {
     pub(super) at: i64,
     /// The parent's alias, when it vanishes because it follows its parent.
     pub(super) via: Option<i64>,
+    /// What releases it, when that is more than the row.
+    pub(super) work: Option<Vec<Vec<u8>>>,
 }
 
 /// What joining two rows means.
@@ -56,10 +58,6 @@ impl Merge<'_> {
             return Ok(false);
         };
         let key: Key = survivor[..tracked.keys()].to_vec();
-        if let Some(base) = self.take_overruled(tracked, &key) {
-            self.replaced_under_new_key(tracked, &base, new, survivor)?;
-            return Ok(true);
-        }
         if self.refused.contains(&(tracked.table.name.clone(), same::key_bytes(tracked, &key))) {
             return Ok(false);
         }
@@ -79,6 +77,11 @@ impl Merge<'_> {
         // Under one primary key only a natural key says that two rows are the same thing.
         let rule = if kind == Kind::Key { &TableRule::ORDINARY } else { rule };
         let mut joined = compare(tracked, rule, &new.here, survivor);
+        if kind == Kind::Role {
+            joined.set.clear();
+            let counts = std::mem::take(&mut joined.brought);
+            joined.differing.extend(super::update::refused_clashes(tracked, survivor, counts));
+        }
         let key: Key = survivor[..tracked.keys()].to_vec();
         let plan = RowPlan { set: joined.set.clone(), ..RowPlan::default() };
         match row_update(self, tracked, &key, &plan) {
@@ -114,6 +117,7 @@ impl Merge<'_> {
     ) -> Result<i64, MergeError> {
         let action = match kind {
             Kind::Key => "held whole: another row with this key reached the hub first",
+            Kind::Role => "refused: the device's role may not make rows of this table; the hub's row stays",
             _ => {
                 "held whole: the same row reached the hub first and stays; the counts of this one were added to it, and its children follow it"
             }
@@ -121,40 +125,8 @@ impl Merge<'_> {
         let key = new.row.iter().take(tracked.keys()).cloned().collect();
         let kept = trash::stamp(self.context.conn, tracked, survivor)?;
         let entry = Entry::new(kind, &tracked.table.name, key, self.stamp(new.at), action);
-        self.list(Entry { clashes, kept, row: Some(new.row.to_vec()), ..entry })
-    }
-
-    /// The changeset deleted the survivor, which somebody changed meanwhile, and made it again under
-    /// another key: an update of that row, which also gives it the new key. Its children follow.
-    fn replaced_under_new_key(
-        &mut self,
-        tracked: &Arc<Tracked>,
-        base: &[(String, Value)],
-        new: &Vanishing<'_>,
-        survivor: Row,
-    ) -> Result<(), MergeError> {
-        let old: Key = survivor[..tracked.keys()].to_vec();
-        let Context { conn, version, .. } = &self.context;
-        trash::keep(conn, tracked, &survivor, *version, self.stamp(new.at))?;
-        row::delete(conn, tracked, &old)?;
-        let mut moved = survivor.clone();
-        for (slot, (_, value)) in moved.iter_mut().zip(new.row).take(tracked.keys()) {
-            slot.clone_from(value);
-        }
-        match row::insert(conn, tracked, &moved) {
-            Err(error) if refusal(&error).is_some() => {
-                row::insert(conn, tracked, &survivor)?;
-                trash::forget(conn, tracked, &old)?;
-                return self.join(tracked, new, &survivor, Kind::Unique);
-            }
-            outcome => outcome?,
-        }
-        self.log.changed(tracked, &old);
-        self.vacate(tracked, &survivor, None);
-        self.replaced(tracked, base, new.row, &moved, new.at)?;
-        let key: Key = moved[..tracked.keys()].to_vec();
-        self.log.changed(tracked, &key);
-        Ok(())
+        let work = new.work.clone();
+        self.list(Entry { clashes, kept, row: Some(new.row.to_vec()), work, ..entry })
     }
 
     /// Whether a row under the same primary key is the same thing by its natural key, or just clashes.
@@ -172,7 +144,11 @@ impl Merge<'_> {
     }
 
     /// The row at the hub that is the same thing as this one.
-    fn twin_of(&self, tracked: &Tracked, row: &[(String, Value)]) -> Result<Option<Row>, MergeError> {
+    pub(super) fn twin_of(
+        &self,
+        tracked: &Tracked,
+        row: &[(String, Value)],
+    ) -> Result<Option<Row>, MergeError> {
         if let Some(found) = self.natural_twin(tracked, row)? {
             return Ok(Some(found));
         }
