@@ -80,7 +80,7 @@ pub(crate) fn amend(conn: &Connection, alias: &Alias) -> Result<()> {
 
 /// True when rows of the table vanished at all.
 pub(crate) fn any(conn: &Connection, tracked: &Tracked) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM _sync_alias WHERE tab = ?1)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM _sync_alias WHERE tab = ?1 AND key IS NOT NULL)";
     conn.prepare_cached(sql)?.query_row([&tracked.table.name], |row| row.get(0))
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn of_values(
     }
     let bytes = |values: &[Value]| same::bytes(tracked, columns.iter().map(String::as_str), values);
     let wanted = bytes(values);
-    let sql = format!("SELECT {COLUMNS} FROM _sync_alias WHERE tab = ?1");
+    let sql = format!("SELECT {COLUMNS} FROM _sync_alias WHERE tab = ?1 AND key IS NOT NULL");
     let mut statement = conn.prepare_cached(&sql)?;
     for alias in statement.query_map([&tracked.table.name], read)? {
         let alias = alias?;
@@ -123,20 +123,20 @@ pub(crate) fn of_values(
 
 /// The vanished row of a conflict entry.
 pub(crate) fn of_conflict(conn: &Connection, conflict: i64) -> Result<Option<Alias>> {
-    let sql = format!("SELECT {COLUMNS} FROM _sync_alias WHERE conflict = ?1");
+    let sql = format!("SELECT {COLUMNS} FROM _sync_alias WHERE conflict = ?1 AND key IS NOT NULL");
     conn.prepare_cached(&sql)?.query_row([conflict], read).optional()
 }
 
 /// Rows that vanished because they followed the parent of this alias.
 pub(crate) fn under(conn: &Connection, id: i64) -> Result<Vec<Alias>> {
-    let sql = format!("SELECT {COLUMNS} FROM _sync_alias WHERE via = ?1 ORDER BY id");
+    let sql = format!("SELECT {COLUMNS} FROM _sync_alias WHERE via = ?1 AND key IS NOT NULL ORDER BY id");
     conn.prepare_cached(&sql)?.query_map([id], read)?.collect()
 }
 
-/// Forgets an alias: its row is its own again, or its key means something else.
-pub(crate) fn forget(conn: &Connection, id: i64) -> Result<()> {
+/// Ends an alias: its row is its own again, or its key means something else.
+pub(crate) fn end(conn: &Connection, id: i64) -> Result<()> {
     conn.prepare_cached("DELETE FROM _sync_follower WHERE alias = ?1")?.execute([id])?;
-    conn.prepare_cached("DELETE FROM _sync_alias WHERE id = ?1")?.execute([id])?;
+    conn.prepare_cached("UPDATE _sync_alias SET key = NULL WHERE id = ?1")?.execute([id])?;
     Ok(())
 }
 

@@ -75,10 +75,11 @@ CREATE TABLE IF NOT EXISTS _sync_schema(
 -- A row that turned out to be another one: who still names it means the survivor.
 -- `row`: the vanished row as its device has it. `brought`: the counts that it added to the survivor.
 -- `via`: the parent's alias, where the row vanished because it followed its parent.
+-- `key` is NULL when the alias has ended: another row has the key, or the row is its own again.
 CREATE TABLE IF NOT EXISTS _sync_alias(
   id INTEGER PRIMARY KEY,
   tab TEXT NOT NULL,
-  key BLOB NOT NULL,
+  key BLOB,
   row BLOB NOT NULL,
   survivor BLOB NOT NULL,
   brought BLOB NOT NULL,

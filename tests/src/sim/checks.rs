@@ -114,7 +114,7 @@ pub fn exactly_once(world: &World, ledger: &Ledger) {
     let shape = world.shape();
     let hub = rows(conn, shape);
     let vanished = Vanished::read(conn, shape);
-    let listed = Listed::read(conn, shape, &vanished);
+    let listed = Listed::read(conn, shape);
     let mut sums: BTreeMap<Place, (Vec<i64>, Vec<i64>)> = BTreeMap::new();
     let removed: BTreeSet<Place> = ledger.removed.iter().map(|place| vanished.now(place)).collect();
     for (place, expected) in &ledger.counts {
@@ -139,7 +139,7 @@ pub fn exactly_once(world: &World, ledger: &Ledger) {
             "{table} {}: {what}; at the hub {:?}; vanished: {:?}; listed: {}",
             place.1,
             hub.get(&place),
-            vanished.survivors,
+            vanished.links,
             list(conn)
         );
     }
@@ -184,24 +184,22 @@ fn add(sums: &mut [i64], values: &[i64]) {
     }
 }
 
-/// Rows that turned out to be others: their counts are the survivor's.
+/// Rows that turned out to be others: their counts are the survivor's. Places that have to do with each
+/// other are told together.
 struct Vanished {
-    survivors: BTreeMap<Place, Place>,
-    entries: BTreeSet<i64>,
+    links: BTreeMap<Place, BTreeSet<Place>>,
 }
 
 impl Vanished {
     fn read(conn: &Connection, shape: &Shape) -> Self {
-        let mut found = Self { survivors: BTreeMap::new(), entries: BTreeSet::new() };
-        let mut statement =
-            conn.prepare("SELECT tab, row, survivor, conflict FROM _sync_alias").expect("a table");
+        let mut found = Self { links: BTreeMap::new() };
+        let mut statement = conn.prepare("SELECT tab, row, survivor FROM _sync_alias").expect("a table");
         let mut rows = statement.query([]).expect("reads");
         while let Some(row) = rows.next().expect("reads") {
             let name: String = row.get(0).expect("a name");
             let old: Vec<(String, Value)> =
                 from_bytes(&row.get::<_, Vec<u8>>(1).expect("a row")).expect("a row");
             let new: Vec<Value> = from_bytes(&row.get::<_, Vec<u8>>(2).expect("a key")).expect("a key");
-            found.entries.extend(row.get::<_, Option<i64>>(3).expect("a number"));
             let Some(at) = shape.tables.iter().position(|table| table.name == name) else {
                 continue;
             };
@@ -211,21 +209,25 @@ impl Vanished {
                 (at, literals.collect::<Vec<_>>().join(","))
             };
             let old = place(&mut old.iter().map(|(_, value)| value).take(key.len()));
-            found.survivors.insert(old, place(&mut new.iter()));
+            let new = place(&mut new.iter());
+            found.links.entry(old.clone()).or_default().insert(new.clone());
+            found.links.entry(new).or_default().insert(old);
         }
         found
     }
 
-    /// Where the row of this place is now.
+    /// One place for all that have to do with this one.
     fn now(&self, place: &Place) -> Place {
-        let mut place = place;
-        for _ in 0..=self.survivors.len() {
-            match self.survivors.get(place) {
-                Some(next) => place = next,
-                None => break,
+        let mut seen = BTreeSet::from([place.clone()]);
+        let mut waiting = vec![place];
+        while let Some(next) = waiting.pop() {
+            for other in self.links.get(next).into_iter().flatten() {
+                if seen.insert(other.clone()) {
+                    waiting.push(other);
+                }
             }
         }
-        place.clone()
+        seen.pop_first().expect("it holds the place itself")
     }
 }
 
@@ -245,17 +247,15 @@ struct Listed {
 }
 
 impl Listed {
-    fn read(conn: &Connection, shape: &Shape, vanished: &Vanished) -> Self {
+    fn read(conn: &Connection, shape: &Shape) -> Self {
         let mut listed = Self::default();
         for entry in conflict::list(conn, true, |device| device.to_string()).expect("reads") {
-            let joined = entry["id"].as_i64().is_some_and(|id| vanished.entries.contains(&id));
-            listed.add(shape, &entry, joined);
+            listed.add(shape, &entry);
         }
         listed
     }
 
-    /// `joined`: the counts of its row are in the survivor's.
-    fn add(&mut self, shape: &Shape, entry: &Json, joined: bool) {
+    fn add(&mut self, shape: &Shape, entry: &Json) {
         let Some(at) = shape.tables.iter().position(|table| entry["table"] == table.name) else {
             return;
         };
@@ -264,6 +264,8 @@ impl Listed {
             table.key.iter().map(|(name, kind)| literal(&entry["key"][*name], *kind)).collect();
         let sums = self.counts.entry((at, key.join(","))).or_insert_with(|| vec![0; table.counters.len()]);
         let number = |value: &Json| value.as_i64().unwrap_or(0);
+        // The counts of a row that was made twice are in the survivor's.
+        let joined = entry["action"].as_str().is_some_and(|action| action.contains("were added"));
         for (sum, counter) in sums.iter_mut().zip(table.counters).filter(|_| !joined) {
             *sum += number(&entry["row"][*counter]);
         }

@@ -59,7 +59,7 @@ impl Merge<'_> {
     ) -> Result<(), MergeError> {
         let key: Key = change.key(index).map(ValueRef::to_owned).collect();
         if let Some(alias) = alias::find(self.context.conn, tracked, &key)? {
-            alias::forget(self.context.conn, alias.id)?;
+            alias::end(self.context.conn, alias.id)?;
         }
         Ok(())
     }

@@ -31,16 +31,16 @@ impl<'a> Merge<'a> {
             return merge.to_the_end();
         };
         merge.take_back_counts(&tracked, &mut alias)?;
-        let (followers, under) = merge.forget(&alias)?;
+        let (followers, under) = merge.end_alias(&alias)?;
         merge.take_in()?;
         merge.give_back(&tracked, &alias, row, (followers, under))?;
         merge.end()
     }
 
-    fn forget(&self, alias: &Alias) -> Result<(Vec<Follower>, Vec<Alias>), MergeError> {
+    fn end_alias(&self, alias: &Alias) -> Result<(Vec<Follower>, Vec<Alias>), MergeError> {
         let conn = self.context.conn;
         let found = (alias::followers(conn, alias.id)?, alias::under(conn, alias.id)?);
-        alias::forget(conn, alias.id)?;
+        alias::end(conn, alias.id)?;
         Ok(found)
     }
 
@@ -60,7 +60,7 @@ impl<'a> Merge<'a> {
         for mut vanished in under {
             let Some(child) = self.context.replica.get(&vanished.table).cloned() else { continue };
             let key: Key = vanished.row.iter().take(child.keys()).map(|(_, value)| value.clone()).collect();
-            let below = self.forget(&vanished)?;
+            let below = self.end_alias(&vanished)?;
             if row::read(self.context.conn, &child, &key)?.is_some() {
                 continue;
             }

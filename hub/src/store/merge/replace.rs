@@ -7,7 +7,7 @@ use crate::store::conflict::Named;
 use crate::store::{same, trash};
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
-use tt_migrations::row::{self, Key, Row, refusal};
+use tt_migrations::row::{self, Key, Row};
 use tt_protocol::change::TableChange;
 use tt_protocol::value::Value;
 
@@ -91,51 +91,30 @@ impl Merge<'_> {
             .iter()
             .map(|name| at(name).map_or(Value::Null, |(_, value)| value.clone()))
             .collect();
+        let Context { conn, version, .. } = self.context;
+        let new: Key = row[..tracked.keys()].to_vec();
+        if row::read(conn, tracked, &new)?.is_some() {
+            // Another row has the new key: two rows under one key is what must be decided.
+            return Ok(false);
+        }
         let Some((old, base)) = self.take_overruled_twin(tracked, &row) else {
             return Ok(false);
         };
-        let Context { conn, version, .. } = self.context;
         let Some(hub) = row::read(conn, tracked, &old)? else {
             return Ok(false);
         };
         let stamp = self.stamp(change.time(index));
-        let new: Key = row[..tracked.keys()].to_vec();
         let mut moved = hub.clone();
         moved[..tracked.keys()].clone_from_slice(&new);
         row::delete(conn, tracked, &old)?;
-        match row::insert(conn, tracked, &moved) {
-            Ok(()) => trash::keep(conn, tracked, &hub, version, stamp)?,
-            Err(error) if refusal(&error).is_some() => {
-                row::insert(conn, tracked, &hub)?;
-                return self.replaced_in_place(tracked, &base, sent, &hub, stamp.at);
-            }
-            Err(error) => return Err(error.into()),
-        }
+        row::insert(conn, tracked, &moved)?;
+        trash::keep(conn, tracked, &hub, version, stamp)?;
         self.log.changed(tracked, &old);
         self.log.changed(tracked, &new);
         self.now_is(tracked, &hub, &moved)?;
         self.vacate(tracked, &hub, None);
         self.need_parents(tracked, &tracked.names, |place| moved[place].clone());
         self.replaced(tracked, &base, &sent, &moved, stamp.at)?;
-        Ok(true)
-    }
-
-    /// The new key is taken: the row keeps its old one, and the new one is another name for it.
-    fn replaced_in_place(
-        &mut self,
-        tracked: &Arc<Tracked>,
-        base: &Named,
-        mut sent: Named,
-        hub: &Row,
-        at: i64,
-    ) -> Result<bool, MergeError> {
-        let new: Key = sent.iter().take(tracked.keys()).map(|(_, value)| value.clone()).collect();
-        self.log.changed(tracked, &new);
-        for ((_, value), old) in sent.iter_mut().zip(hub).take(tracked.keys()) {
-            value.clone_from(old);
-        }
-        self.replaced(tracked, base, &sent, hub, at)?;
-        self.log.changed(tracked, &hub[..tracked.keys()].to_vec());
         Ok(true)
     }
 }

@@ -122,7 +122,17 @@ impl Merge<'_> {
                 "held whole: the same row reached the hub first and stays; the counts of this one were added to it, and its children follow it"
             }
         };
-        let key = new.row.iter().take(tracked.keys()).cloned().collect();
+        let key: Named = new.row.iter().take(tracked.keys()).cloned().collect();
+        // Which row it is that stays: its key, where it has another.
+        let other = key.iter().zip(survivor).filter(|((_, lost), kept)| lost != *kept);
+        let keys = other.map(|((name, lost), kept)| Clash {
+            name: name.clone(),
+            base: Value::Null,
+            kept: kept.clone(),
+            lost: lost.clone(),
+        });
+        let of_key = |clash: &Clash| key.iter().any(|(name, _)| *name == clash.name);
+        let clashes = keys.chain(clashes.into_iter().filter(|clash| !of_key(clash))).collect();
         let kept = trash::stamp(self.context.conn, tracked, survivor)?;
         let entry = Entry::new(kind, &tracked.table.name, key, self.stamp(new.at), action);
         let work = new.work.clone();
