@@ -272,7 +272,8 @@ impl Listed {
         self.tags.extend(entry["row"]["tag"].as_str().map(str::to_owned));
         for column in entry["columns"].as_array().into_iter().flatten() {
             let counter = table.counters.iter().position(|name| column["name"] == *name);
-            if let (Some(place), false) = (counter, entry["kind"] == "delete") {
+            let told = entry["kind"] == "delete" || (entry["row"].is_object() && !joined);
+            if let (Some(place), false) = (counter, told) {
                 sums[place] += number(&column["lost"]) - number(&column["base"]);
             }
             if column["name"] == "tag" {
