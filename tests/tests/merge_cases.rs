@@ -3,6 +3,7 @@
 //! * `story`: a hub and two devices, and words to tell a story with
 //! * `columns`: counters, columns that both changed, deletes against changes
 //! * `constraints`: primary keys, UNIQUE, CHECK, REPLACE, changes of keys
+//! * `decisions`: what the operator decides about each kind of entry, and that every node gets it
 //! * `found`: faults that simulated worlds found
 //! * `references`: parents and children
 //! * `whole`: a large transaction is never seen in part; a rebase under a change that is not cut
@@ -11,6 +12,8 @@
 mod columns;
 #[path = "merge_cases/constraints.rs"]
 mod constraints;
+#[path = "merge_cases/decisions.rs"]
+mod decisions;
 #[path = "merge_cases/found.rs"]
 mod found;
 #[path = "merge_cases/references.rs"]

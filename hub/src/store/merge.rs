@@ -19,6 +19,7 @@ use super::conflict::{self, Entry, Kind as ConflictKind};
 use super::log::KeyLog;
 use super::trash;
 use delete::Overruled;
+pub(super) use repair::select_children;
 use repair::{Moved, Wanted};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
@@ -40,6 +41,9 @@ pub(crate) struct Context<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) edge: EdgeId,
     pub(crate) version: Version,
+    /// The operator decided that these rows go in: what the device may do is not asked, and since its copy
+    /// has followed the hub by now, it gets them like every other device.
+    pub(crate) released: bool,
 }
 
 /// Why a changeset cannot be merged. The caller rolls back to before it.
@@ -179,8 +183,8 @@ impl<'a> Merge<'a> {
     }
 
     fn finish(self) -> Result<u64, MergeError> {
-        let Context { conn, replica, version, edge, .. } = self.context;
-        self.log.write(conn, version, edge)?;
+        let Context { conn, replica, version, edge, released, .. } = self.context;
+        self.log.write(conn, version, if released { EdgeId::HUB } else { edge })?;
         for tracked in self.grown.iter().filter_map(|name| replica.get(name)) {
             own_no_stranger(conn, tracked)?;
             ids::settle(conn, tracked, EdgeId::HUB)?;
