@@ -126,7 +126,7 @@ impl Desk<'_> {
         let (tracked, present) = self.present(subject)?;
         for (name, value) in values {
             match tracked.place(name) {
-                None => return refuse(gone(&subject.table, name)),
+                None => return refuse(unknown(&subject.table, name)),
                 Some(place) if place < tracked.keys() && present[place] != *value => {
                     return refuse(format!("{name} is part of the key, which a row in the table keeps"));
                 }
@@ -200,10 +200,10 @@ impl Desk<'_> {
     fn put_in(&self, subject: &Subject, held: &Named, edits: &[(String, Value)]) -> Attempt<Done> {
         let tracked = self.tracked(subject)?;
         if let Some((name, _)) = edits.iter().find(|(name, _)| tracked.place(name).is_none()) {
-            return refuse(gone(&subject.table, name));
+            return refuse(unknown(&subject.table, name));
         }
-        let unknown = held.iter().filter(|(name, _)| tracked.place(name).is_none());
-        let told: Vec<String> = unknown.map(|(name, _)| gone(&subject.table, name)).collect();
+        let dropped = held.iter().filter(|(name, _)| tracked.place(name).is_none());
+        let told: Vec<String> = dropped.map(|(name, _)| gone(&subject.table, name)).collect();
         if subject.kind == Some(Kind::Schema) && !told.is_empty() {
             return refuse(told.join("; "));
         }
@@ -241,6 +241,10 @@ impl Desk<'_> {
 
 fn find<'v>(values: &'v [(String, Value)], name: &str) -> Option<&'v Value> {
     values.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+fn unknown(table: &str, column: &str) -> String {
+    format!("{table} has no column `{column}`")
 }
 
 fn gone(table: &str, column: &str) -> String {
