@@ -6,6 +6,7 @@
 //! * `decisions`: what the operator decides about each kind of entry, and that every node gets it
 //! * `found`: faults that simulated worlds found
 //! * `references`: parents and children
+//! * `released`: pieces that are held, and what becomes of them when the operator decides
 //! * `whole`: a large transaction is never seen in part; a rebase under a change that is not cut
 
 #[path = "merge_cases/columns.rs"]
@@ -18,6 +19,8 @@ mod decisions;
 mod found;
 #[path = "merge_cases/references.rs"]
 mod references;
+#[path = "merge_cases/released.rs"]
+mod released;
 #[path = "merge_cases/story.rs"]
 mod story;
 #[path = "merge_cases/whole.rs"]

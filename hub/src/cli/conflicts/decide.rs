@@ -23,11 +23,13 @@ const ROUNDS_MAX: usize = 10;
 
 pub(super) const VALUES_HELP: &str = "\
 Values:
-  COLUMN=VALUE     a number for a column of INTEGER or REAL type, x'00ff' for a BLOB, else the text as it
-                   stands (COLUMN= is the empty text); a column of another type (DATE, DECIMAL, BOOLEAN)
+  COLUMN=VALUE     a number for a column of INTEGER or REAL type, x'00ff' for
+                   a BLOB, else the text as it stands (COLUMN= is the empty
+                   text); a column of another type (DATE, DECIMAL, BOOLEAN)
                    keeps a number where VALUE is one
   COLUMN:=LITERAL  exactly as SQL writes it: NULL, 12, 1.5, 'text' or x'00ff'
-  id=new           for a held row whose integer key SQLite chooses: a new id of the hub's own";
+  id=new           for a held row whose integer key SQLite chooses: a new id of
+                   the hub's own";
 
 /// One entry or many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
