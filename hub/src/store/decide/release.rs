@@ -2,8 +2,7 @@
 
 use super::{Attempt, Desk, refuse, words};
 use crate::store::conflict::{Kind, decode};
-use crate::store::merge::{Context, Merge};
-use rusqlite::Connection;
+use crate::store::merge::{Context, Merge, MergeError};
 use tt_migrations::replica::Tracked;
 use tt_protocol::change::Kind as ChangeKind;
 use tt_protocol::number::EdgeId;
@@ -32,14 +31,30 @@ impl Desk<'_> {
         columns: &[&str],
         values: impl Iterator<Item = ValueRef<'v>>,
     ) -> Attempt<()> {
+        let pieces = self.pieces(kind, tracked, columns, values);
+        nothing(&self.listed_by(|| Merge::run(self.context(EdgeId::HUB), &pieces))?)
+    }
+
+    /// Merges a row that entry `id` held, made at the hub just now.
+    pub(super) fn merge_held(&self, id: i64, tracked: &Tracked, row: &[(String, Value)]) -> Attempt<()> {
+        let columns: Vec<&str> = row.iter().map(|(name, _)| name.as_str()).collect();
+        let values = row.iter().map(|(_, value)| value.as_ref());
+        let pieces = self.pieces(ChangeKind::Insert, tracked, &columns, values);
+        nothing(&self.listed_by(|| run_release(self.context(EdgeId::HUB), &pieces, id, row))?)
+    }
+
+    /// One row as a changeset of this moment.
+    fn pieces<'v>(
+        &self,
+        kind: ChangeKind,
+        tracked: &Tracked,
+        columns: &[&str],
+        values: impl Iterator<Item = ValueRef<'v>>,
+    ) -> Vec<Vec<u8>> {
         let mut builder = PieceBuilder::default();
         let row = values.chain([ValueRef::Integer(self.now.0)]);
         builder.push(kind, &tracked.table.name, tracked.keys(), columns, row);
-        let listed = self.merge(EdgeId::HUB, &builder.finish())?;
-        match listed.first() {
-            Some(first) => refuse(first.reason(listed.len())),
-            None => Ok(()),
-        }
+        builder.finish()
     }
 
     /// Merges what a device had sent, as that device. What comes of it on the list is told where this is
@@ -50,7 +65,7 @@ impl Desk<'_> {
         edge: EdgeId,
         work: &[Vec<u8>],
     ) -> Attempt<Vec<String>> {
-        let listed = self.merge(edge, work)?;
+        let listed = self.listed_by(|| Merge::run(self.context(edge), work))?;
         let ordinary = matches!(kind, Some(Kind::Deletes | Kind::Schema));
         let in_the_way = |entry: &&Listed| !ordinary || entry.kind == Some(Kind::Schema);
         match listed.iter().find(in_the_way) {
@@ -62,11 +77,11 @@ impl Desk<'_> {
         }
     }
 
-    /// Merges pieces and gives the entries that this made.
-    fn merge(&self, edge: EdgeId, pieces: &[Vec<u8>]) -> Attempt<Vec<Listed>> {
+    /// The entries that a merge has made.
+    fn listed_by(&self, merge: impl FnOnce() -> Result<u64, MergeError>) -> Attempt<Vec<Listed>> {
         let last: i64 =
             self.conn.query_row("SELECT COALESCE(MAX(id), 0) FROM _sync_conflict", [], |row| row.get(0))?;
-        if Merge::run(self.context(edge), pieces)? == 0 {
+        if merge()? == 0 {
             return Ok(Vec::new());
         }
         let sql = "SELECT id, kind, tab, named_key, action FROM _sync_conflict WHERE id > ?1 ORDER BY id";
@@ -82,11 +97,6 @@ impl Desk<'_> {
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
-
-    /// Before a row that lost to its twin goes in again.
-    pub(super) fn before_a_twin(&self, id: i64) -> Attempt<()> {
-        take_back_twin(self.conn, &self.context(EdgeId::HUB), id)
-    }
 }
 
 impl Listed {
@@ -101,8 +111,21 @@ impl Listed {
     }
 }
 
-/// Gives a row that became one with its twin its own counters and children back. No two rows become one
-/// yet, so there is nothing to give back.
-fn take_back_twin(_conn: &Connection, _context: &Context<'_>, _id: i64) -> Attempt<()> {
-    Ok(())
+/// Nothing may be listed: the release would be a conflict itself.
+fn nothing(listed: &[Listed]) -> Attempt<()> {
+    match listed.first() {
+        Some(first) => refuse(first.reason(listed.len())),
+        None => Ok(()),
+    }
+}
+
+/// Merges the pieces that put `row` in, which entry `conflict` held: the one place that knows what else comes
+/// back with a row.
+fn run_release(
+    context: Context<'_>,
+    pieces: &[Vec<u8>],
+    _conflict: i64,
+    _row: &[(String, Value)],
+) -> Result<u64, MergeError> {
+    Merge::run(context, pieces)
 }

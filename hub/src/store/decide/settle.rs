@@ -213,12 +213,9 @@ impl Desk<'_> {
         if let Some(key) = names().take(tracked.keys()).find(|key| value(key).is_none_or(Value::is_null)) {
             return refuse(format!("{key} is part of the key and has no value: edit it with {key}=…"));
         }
-        if subject.kind == Some(Kind::Unique) {
-            self.before_a_twin(subject.id)?;
-        }
-        let columns: Vec<&str> = names().filter(|name| value(name).is_some()).collect();
-        let values = names().filter_map(value).map(Value::as_ref);
-        self.merge_one(ChangeKind::Insert, tracked, &columns, values)?;
+        let column = |name: &str| Some((name.to_owned(), value(name)?.clone()));
+        let row: Named = names().filter_map(column).collect();
+        self.merge_held(subject.id, tracked, &row)?;
         Ok(Done { values: edits, told, wrote: true })
     }
 
