@@ -57,7 +57,7 @@ enum Command {
     },
     /// Show how the hub is doing.
     Status,
-    /// List what could not be merged or was overruled.
+    /// List what could not be merged or was overruled, and decide about it.
     Conflicts(conflicts::Arguments),
 }
 
@@ -86,6 +86,12 @@ enum CliError {
     Sqlite(#[from] rusqlite::Error),
     #[error("{0}")]
     Refused(String),
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Value(#[from] crate::store::decide::value::ValueError),
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     #[error("there is no conflict {0}: `tt-hub conflicts --all` lists them")]
     NoConflict(i64),
     #[error("cannot print: {0}")]
@@ -116,7 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tt-hub: {error}");
-            ExitCode::FAILURE
+            if matches!(error, CliError::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -129,7 +135,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Revoke { name } => invite::revoke(place, name),
         Command::Edges => edges::run(place),
         Command::Status => status::run(place),
-        Command::Conflicts(arguments) => conflicts::run(place, &arguments),
+        Command::Conflicts(arguments) => conflicts::run(place, arguments),
     }
 }
 

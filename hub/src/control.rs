@@ -5,8 +5,11 @@
 //! * [`perform`] is the one place where devices are invited and revoked: the daemon's writer thread
 //!   calls it on its connection, a command without a daemon on its own.
 
+pub(crate) mod decision;
+
 use crate::devices::{self, DevicesError};
 use crate::folder::Folder;
+use decision::{Outcome, Wish};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -43,6 +46,13 @@ pub(crate) enum Request {
         /// Name of the device.
         name: String,
     },
+    /// Decide about entries of the conflict list.
+    Decide {
+        /// Their numbers, at most [`decision::DECISIONS_MAX`].
+        ids: Vec<i64>,
+        /// The same for all of them.
+        decision: Wish,
+    },
 }
 
 /// What the hub answers.
@@ -57,6 +67,11 @@ pub(crate) enum Reply {
     Revoked {
         /// The device's number; none when there was only an invitation.
         device: Option<u16>,
+    },
+    /// What became of each decision.
+    Decided {
+        /// In the order of the numbers.
+        outcomes: Vec<Outcome>,
     },
     /// It was not done, and why.
     Failed {
@@ -125,6 +140,7 @@ pub(crate) fn perform(
 ) -> Result<(Reply, Option<EdgeId>), DevicesError> {
     match request {
         Request::State => Ok((Reply::Failed { reason: "only a running hub has a state".into() }, None)),
+        Request::Decide { .. } => Ok((Reply::Failed { reason: "the store decides".into() }, None)),
         Request::Revoke { name } => {
             let cut = devices::revoke(conn, &name, now)?;
             let device = cut.map(|edge| edge.0);

@@ -27,7 +27,7 @@ use crate::link::{LinkError, Listener};
 use crate::store::{HubStore, StoreError};
 use event::{EVENTS_MAX, Event, Shared};
 use health::Health;
-use lock::Lock;
+pub(crate) use lock::Lock;
 use snapshots::Snapshots;
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
@@ -125,6 +125,15 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
     eprintln!("tt-hub ready quic={} http={}", listening.quic, listening.http);
     begin_log(arguments.log_json);
     run(&runtime, listening, store)
+}
+
+/// The store, opened as the daemon does, for a command that writes while none runs. As long as the lock is
+/// held, none starts.
+pub(crate) fn open_alone(folder: &Folder) -> Result<(Lock, HubStore), DaemonError> {
+    let lock = Lock::take(folder)?;
+    let path = folder.database();
+    let policy = kept_policy(&path)?;
+    Ok((lock, open_store(&path, policy)?))
 }
 
 /// The policy that `init` put into the database.

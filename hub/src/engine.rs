@@ -3,6 +3,7 @@
 //! The caller hands in what happened on any link, then calls [`Engine::step`] once: all changesets that
 //! wait by then are merged in one commit (group commit), and only then their acknowledgements leave.
 
+use crate::store::decide::{DecideError, Decided, Decision};
 use crate::store::{Changeset, HubStore, MergeError, Outcome, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use tt_protocol::frame::{EdgeFrame, HubFrame, Report};
@@ -116,6 +117,25 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(&link) {
             session.handle_feed(feed);
         }
+    }
+
+    /// Carries out the operator's decision on entries of the conflict list, in one commit. Devices hear of
+    /// it at the next [`Engine::step`].
+    ///
+    /// # Errors
+    /// When the store fails as a whole. Nothing is decided then.
+    pub fn decide(
+        &mut self,
+        ids: &[i64],
+        decision: &Decision,
+        now: Millis,
+    ) -> Result<Vec<Result<Decided, DecideError>>, StoreError> {
+        let before = self.store.version();
+        let outcomes = self.store.decide_all(ids, decision, now)?;
+        if self.store.version() != before {
+            self.announce();
+        }
+        Ok(outcomes)
     }
 
     /// Programs may have written to the hub's file.

@@ -14,4 +14,5 @@ pub mod devices;
 pub mod engine;
 mod folder;
 pub mod link;
+mod span;
 pub mod store;

@@ -7,6 +7,7 @@
 mod alias;
 mod audit;
 pub mod conflict;
+pub mod decide;
 pub mod feed;
 mod local;
 mod log;
@@ -232,12 +233,7 @@ impl HubStore {
         now: Millis,
     ) -> Result<Vec<Result<Outcome, MergeError>>, StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        refresh(&tx, &self.policy, &mut self.replica)?;
-        let mut version = Version(state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs());
-        let declared = schema::declare(&tx, &self.replica, version.next())?;
-        if local::cut(&tx, &self.replica, &self.policy, version.next(), now.0)? || declared {
-            version = version.next();
-        }
+        let mut version = catch_up(&tx, &self.policy, &mut self.replica, now)?;
         let mut outcomes = Vec::with_capacity(changesets.len());
         for changeset in changesets {
             let outcome = merge_one(&tx, &mut self.replica, &self.policy, changeset, &mut version, now);
@@ -265,6 +261,21 @@ impl HubStore {
         self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         Ok(())
     }
+}
+
+/// What must come before anything of ours is written: the present shape, and a cut of what programs at
+/// the hub wrote. Gives the version that is reached.
+fn catch_up(
+    conn: &Connection,
+    policy: &Policy,
+    replica: &mut Arc<Replica>,
+    now: Millis,
+) -> Result<Version, StoreError> {
+    refresh(conn, policy, replica)?;
+    let version = Version(state::get(conn, state::VERSION)?.unwrap_or(0).unsigned_abs());
+    let declared = schema::declare(conn, replica, version.next())?;
+    let cut = local::cut(conn, replica, policy, version.next(), now.0)?;
+    Ok(if cut || declared { version.next() } else { version })
 }
 
 /// Reads the shape again when a program changed it, and puts capture right.

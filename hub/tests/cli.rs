@@ -6,12 +6,15 @@
 //! * `program`: runs the program, and keeps what it said
 //! * `init`: a hub is there whole or not at all, and what it adopts stays as it was
 //! * `read`: the JSON that scripts read
+//! * `decide`: the operator decides about the conflict list
 //! * `daemon`: where it listens, that it is alone, and how it stops
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 #[path = "cli/daemon.rs"]
 mod daemon;
+#[path = "cli/decide.rs"]
+mod decide;
 #[path = "cli/init.rs"]
 mod init;
 #[path = "cli/program.rs"]
@@ -32,6 +35,12 @@ fn what_is_not_understood_is_bad_usage() {
         &["serve", "--listen", "nowhere"],
         &["serve", "--advertise", "no-port"],
         &["conflicts", "show", "x"],
+        &["conflicts", "show", "all"],
+        &["conflicts", "take", "7"],
+        &["conflicts", "take", "7", "both"],
+        &["conflicts", "edit", "7"],
+        &["conflicts", "dismiss", "x"],
+        &["conflicts", "--kind", "odd"],
     ] {
         let said = folder.hub(arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);

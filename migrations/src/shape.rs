@@ -95,6 +95,25 @@ impl Table {
         self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
     }
 
+    /// The type whose affinity is the one that SQLite derives from the declared type
+    /// (sqlite.org/datatype3.html, section 3.1; a STRICT table's ANY converts nothing).
+    #[must_use]
+    pub fn affinity(&self, column: &Column) -> &'static str {
+        let upper = column.declared.to_ascii_uppercase();
+        let has = |part: &str| upper.contains(part);
+        if has("INT") {
+            "INT"
+        } else if has("CHAR") || has("CLOB") || has("TEXT") {
+            "TEXT"
+        } else if has("BLOB") || upper.is_empty() || (self.strict && upper == "ANY") {
+            "BLOB"
+        } else if has("REAL") || has("FLOA") || has("DOUB") {
+            "REAL"
+        } else {
+            "NUMERIC"
+        }
+    }
+
     /// Names of the key columns.
     pub fn key_names(&self) -> impl Iterator<Item = &str> {
         self.key.iter().map(|(name, _)| name.as_str())

@@ -202,6 +202,15 @@ pub fn from_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FrameErr
     Ok(options().deserialize(bytes)?)
 }
 
+/// Decodes what this program itself has kept, which may be longer than a frame: the work of a whole
+/// changeset, say.
+///
+/// # Errors
+/// When it is not such a message.
+pub fn from_kept_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FrameError> {
+    Ok(options().deserialize(bytes)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,11 +6,13 @@
 //! * `ledger`: what programs committed, to be compared with what the hub has in the end
 //! * `world`, `wire`: nodes, links, crashes
 //! * `checks`: the promises, each a function
+//! * `operator`: decides about all that is listed in the end
 //! * `run`: one seed from beginning to end, and many on several threads
 
 pub mod checks;
 pub mod clock;
 pub mod ledger;
+pub mod operator;
 pub mod program;
 pub mod pure;
 pub mod random;

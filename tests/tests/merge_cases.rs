@@ -3,9 +3,11 @@
 //! * `story`: a hub and two devices, and words to tell a story with
 //! * `columns`: counters, columns that both changed, deletes against changes
 //! * `constraints`: primary keys, UNIQUE, CHECK, REPLACE, changes of keys
+//! * `decisions`: what the operator decides about each kind of entry, and that every node gets it
 //! * `found`: faults that simulated worlds found
 //! * `gate`: what a role may not write, changesets that delete too much
 //! * `references`: parents and children
+//! * `released`: pieces that are held, and what becomes of them when the operator decides
 //! * `twins`: the same thing made on two devices
 //! * `whole`: a large transaction is never seen in part; a rebase under a change that is not cut
 
@@ -13,12 +15,16 @@
 mod columns;
 #[path = "merge_cases/constraints.rs"]
 mod constraints;
+#[path = "merge_cases/decisions.rs"]
+mod decisions;
 #[path = "merge_cases/found.rs"]
 mod found;
 #[path = "merge_cases/gate.rs"]
 mod gate;
 #[path = "merge_cases/references.rs"]
 mod references;
+#[path = "merge_cases/released.rs"]
+mod released;
 #[path = "merge_cases/story.rs"]
 mod story;
 #[path = "merge_cases/twins.rs"]

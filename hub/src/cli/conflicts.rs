@@ -1,22 +1,44 @@
-//! `conflicts`: what could not be merged or was overruled, as a list and one by one.
+//! `conflicts`: what could not be merged or was overruled, as a list and one by one, and what the operator
+//! decides about it.
+
+mod decide;
 
 use super::{CliError, Place, output};
 use crate::clock;
 use crate::database;
 use crate::devices;
 use crate::folder::Folder;
-use crate::store::conflict;
+use crate::store::conflict::Kind;
+use crate::store::conflict::page::{self, Filter, Page};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use decide::{Side, Which};
 use rusqlite::Connection;
 use serde_json::Value as Json;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Closed ones, too.
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    chosen: Chosen,
     #[command(subcommand)]
     action: Option<Action>,
+}
+
+/// Which entries are meant; what is given must all hold.
+#[derive(clap::Args)]
+struct Chosen {
+    /// Only conflicts of this table.
+    #[arg(long, global = true, value_name = "TABLE")]
+    table: Option<String>,
+    /// Only conflicts that this device lost; `hub` for programs at the hub.
+    #[arg(long, global = true, value_name = "NAME")]
+    device: Option<String>,
+    /// Only conflicts of this kind.
+    #[arg(long, global = true, value_name = "KIND", value_parser = kind())]
+    kind: Option<Kind>,
 }
 
 #[derive(clap::Subcommand)]
@@ -26,19 +48,114 @@ enum Action {
         /// Its number in the list.
         id: i64,
     },
+    /// Take a side. What lost goes in after all; of a counter, what was held is added.
+    Take {
+        /// Its number in the list, or `all` that --table, --device and --kind let through.
+        #[arg(value_name = "ID|all")]
+        which: Which,
+        /// Who is right.
+        side: Side,
+        /// Do not ask whether really all of them are meant.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Write other values. A row that was held goes in with them.
+    #[command(after_help = decide::VALUES_HELP)]
+    Edit {
+        /// Its number in the list.
+        id: i64,
+        /// What to write.
+        #[arg(value_name = "COLUMN=VALUE", required = true)]
+        values: Vec<String>,
+    },
+    /// Close it without doing anything.
+    Dismiss {
+        /// Its number in the list, or `all` that --table, --device and --kind let through.
+        #[arg(value_name = "ID|all")]
+        which: Which,
+        /// Do not ask whether really all of them are meant.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
-pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> {
+fn kind() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::ALL.map(Kind::word))
+        .try_map(|word| Kind::from_word(&word).ok_or("it is none of the kinds"))
+}
+
+pub(super) fn run(place: &Place, arguments: Arguments) -> Result<(), CliError> {
     let folder = Folder::of_hub(&place.data)?;
     let conn = database::open(&folder.database())?;
+    let names = names(&conn)?;
+    let filter = arguments.chosen.filter(arguments.all, &names)?;
+    let desk = decide::Desk { place, folder: &folder, conn: &conn, names: &names };
     match arguments.action {
-        Some(Action::Show { id }) => show(place, &conn, id),
-        None => list(place, &conn, arguments.all),
+        None => list(place, &conn, &filter, &names),
+        Some(Action::Show { id }) => {
+            no_filter(&filter)?;
+            show(place, &conn, id, &names)
+        }
+        Some(Action::Take { which, side, yes }) => desk.many(which, filter, &side.decision(), yes),
+        Some(Action::Dismiss { which, yes }) => {
+            desk.many(which, filter, &crate::store::decide::Decision::Dismiss, yes)
+        }
+        Some(Action::Edit { id, values }) => {
+            no_filter(&filter)?;
+            desk.edit(id, &values)
+        }
     }
 }
 
-fn list(place: &Place, conn: &Connection, all: bool) -> Result<(), CliError> {
-    let entries = read(conn, all)?;
+impl Chosen {
+    fn filter(self, closed: bool, names: &Names) -> Result<Filter, CliError> {
+        let lost_from = self.device.map(|name| names.numbers(&name)).transpose()?;
+        Ok(Filter { closed, table: self.table, lost_from, kind: self.kind })
+    }
+}
+
+/// A number alone says which entry is meant.
+fn no_filter(filter: &Filter) -> Result<(), CliError> {
+    if filter.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Usage(
+        "--table, --device and --kind choose among many: leave them out, or say `all`".into(),
+    ))
+}
+
+/// Names of the devices by number.
+struct Names(BTreeMap<u16, String>);
+
+fn names(conn: &Connection) -> Result<Names, CliError> {
+    let devices = devices::list(conn)?.into_iter();
+    Ok(Names(devices.map(|device| (device.device.0, device.name)).collect()))
+}
+
+impl Names {
+    fn of(&self, device: u16) -> String {
+        match self.0.get(&device) {
+            Some(name) => name.clone(),
+            None if device == 0 => "hub".to_owned(),
+            None => format!("device {device}"),
+        }
+    }
+
+    /// All devices that have or had this name.
+    fn numbers(&self, name: &str) -> Result<Vec<u16>, CliError> {
+        let known = self.0.keys().copied().filter(|device| self.of(*device) == name);
+        let mut numbers: Vec<u16> = known.chain((name == "hub").then_some(0)).collect();
+        numbers.extend(name.strip_prefix("device ").and_then(|number| number.parse::<u16>().ok()));
+        if numbers.is_empty() {
+            let reason = format!("there is no device `{name}`: `tt-hub edges` lists them");
+            return Err(CliError::Refused(reason));
+        }
+        Ok(numbers)
+    }
+}
+
+fn list(place: &Place, conn: &Connection, filter: &Filter, names: &Names) -> Result<(), CliError> {
+    let entries = page::read(conn, filter, Page::WHOLE, |device| names.of(device))?;
     if place.json {
         return Ok(output::json(&Json::Array(entries))?);
     }
@@ -52,24 +169,12 @@ fn list(place: &Place, conn: &Connection, all: bool) -> Result<(), CliError> {
     Ok(output::text(&output::columns(&rows))?)
 }
 
-fn show(place: &Place, conn: &Connection, id: i64) -> Result<(), CliError> {
-    let entry =
-        read(conn, true)?.into_iter().find(|entry| entry["id"] == id).ok_or(CliError::NoConflict(id))?;
+fn show(place: &Place, conn: &Connection, id: i64, names: &Names) -> Result<(), CliError> {
+    let entry = page::find(conn, id, |device| names.of(device))?.ok_or(CliError::NoConflict(id))?;
     if place.json {
         return Ok(output::json(&entry)?);
     }
     Ok(output::text(&describe(&entry, clock::now().0))?)
-}
-
-fn read(conn: &Connection, all: bool) -> Result<Vec<Json>, CliError> {
-    let devices = devices::list(conn)?.into_iter();
-    let names: HashMap<u16, String> = devices.map(|device| (device.device.0, device.name)).collect();
-    let name_of = |device: u16| match names.get(&device) {
-        Some(name) => name.clone(),
-        None if device == 0 => "hub".to_owned(),
-        None => format!("device {device}"),
-    };
-    Ok(conflict::list(conn, all, name_of)?)
 }
 
 fn to_row(entry: &Json, now: i64) -> Vec<String> {
@@ -104,6 +209,10 @@ fn describe(entry: &Json, now: i64) -> String {
         let (from, when) = (plain(&entry["kept_from"]), ago(&entry["kept_at"], now));
         text.push_str(&format!("kept     {from}, {when}\n"));
     }
+    if !entry["decided_at"].is_null() {
+        let (decision, when) = (plain(&entry["decision"]), ago(&entry["decided_at"], now));
+        text.push_str(&format!("decided  {decision}, {when}\n"));
+    }
     let columns = entry["columns"].as_array().into_iter().flatten();
     let mut rows = vec![["COLUMN", "BASE", "KEPT", "LOST"].map(str::to_owned).to_vec()];
     rows.extend(
@@ -118,7 +227,18 @@ fn describe(entry: &Json, now: i64) -> String {
         let cells = row.iter().map(|(name, value)| vec![format!("  {name}"), plain(value)]);
         text.push_str(&output::columns(&cells.collect::<Vec<_>>()));
     }
+    if entry["state"] == "open" {
+        text.push_str(&suggestions(entry));
+    }
     text
+}
+
+/// What the operator can type now.
+fn suggestions(entry: &Json) -> String {
+    let id = plain(&entry["id"]);
+    // What stands for several rows has no columns that could be edited.
+    let edit = if entry["rows"] == 1 { format!(" | edit {id} COLUMN=VALUE") } else { String::new() };
+    format!("\ndecide with `tt-hub conflicts`: take {id} winner | take {id} loser{edit} | dismiss {id}\n")
 }
 
 fn ago(at: &Json, now: i64) -> String {
@@ -149,6 +269,7 @@ mod tests {
             "columns": [{"name": "note", "base": null, "kept": "a", "lost": "b"}],
             "row": {"id": 3, "note": "b"}, "rows": 1,
             "kept_from": "hub", "kept_at": 0, "lost_from": "station-1", "lost_at": 60_000, "action": "kept the later",
+            "decision": null, "decided_at": null,
         });
         let text = describe(&entry, 120_000);
         for part in
@@ -156,6 +277,29 @@ mod tests {
         {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(text.ends_with("take 7 winner | take 7 loser | edit 7 COLUMN=VALUE | dismiss 7\n"), "{text}");
         assert_eq!(to_row(&entry, 120_000)[3..6], ["id=3", "note", "station-1"]);
+    }
+
+    #[test]
+    fn history_is_told_and_what_is_closed_is_not_decided_again() {
+        let entry = json!({
+            "id": 7, "kind": "deletes", "table": "po_lines", "key": {}, "state": "closed", "columns": [],
+            "row": null, "rows": 9, "kept_from": null, "lost_from": "hub", "lost_at": 0, "action": "held",
+            "decision": "dismissed", "decided_at": 60_000,
+        });
+        let text = describe(&entry, 120_000);
+        assert!(text.contains("decided  dismissed, 60 s ago\n") && !text.contains("take 7"), "{text}");
+        assert!(!suggestions(&entry).contains("edit"));
+    }
+
+    #[test]
+    fn a_name_means_every_device_that_has_had_it() {
+        let names =
+            Names([(1, "a"), (2, "b"), (3, "a")].map(|(device, name)| (device, name.to_owned())).into());
+        assert_eq!(names.numbers("a").unwrap(), [1, 3]);
+        assert_eq!(names.numbers("hub").unwrap(), [0]);
+        assert_eq!(names.numbers("device 9").unwrap(), [9]);
+        assert!(names.numbers("c").unwrap_err().to_string().contains("no device `c`"));
     }
 }

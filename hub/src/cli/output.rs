@@ -1,5 +1,6 @@
-//! How results look on a terminal: JSON, columns, and spans of time.
+//! How results look on a terminal: JSON and columns.
 
+pub(super) use crate::span::span;
 use serde_json::Value as Json;
 use std::io::{self, Write as _};
 
@@ -31,17 +32,6 @@ pub(super) fn columns(rows: &[Vec<String>]) -> String {
     out
 }
 
-/// A span of time, roughly.
-pub(super) fn span(seconds: i64) -> String {
-    match seconds {
-        ..0 => "0 s".to_owned(),
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 /// A value, or a dash where there is none.
 pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -56,11 +46,5 @@ mod tests {
         let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
         let text = columns(&[row(["NAME", "ROLE"]), row(["a-long-one", "x"]), row(["b", ""])]);
         assert_eq!(text, "NAME        ROLE\na-long-one  x\nb\n");
-    }
-
-    #[test]
-    fn spans_are_short() {
-        let spans = [-5, 59, 600, 10_000, 200_000].map(span);
-        assert_eq!(spans, ["0 s", "59 s", "10 min", "2 h", "2 days"]);
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 /// Held while the daemon runs. The file stays; it says which process had the lock last.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the lock lives as long as the file is open")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "the lock lives as long as the file is open")] File);
 
 impl Lock {
     pub(super) fn take(folder: &Folder) -> Result<Self, DaemonError> {

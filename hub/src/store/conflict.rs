@@ -2,12 +2,14 @@
 //!
 //! No false alarms: equal rows, sums of counters and greatest values never come here.
 
+pub mod page;
+
 use super::same;
 use rusqlite::{Connection, OptionalExtension as _, Result};
 use serde_json::{Map, Value as Json, json};
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::Key;
-use tt_protocol::frame::{from_bytes, to_bytes};
+use tt_protocol::frame::{from_kept_bytes, to_bytes};
 use tt_protocol::merge::{Clash, Stamp};
 use tt_protocol::number::{EdgeId, Version};
 use tt_protocol::value::Value;
@@ -43,6 +45,27 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Column,
+        Self::Counter,
+        Self::Delete,
+        Self::Key,
+        Self::Unique,
+        Self::Rule,
+        Self::Parent,
+        Self::Missing,
+        Self::Schema,
+        Self::Role,
+        Self::Deletes,
+    ];
+
+    /// The kind that has this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
     /// The word in `conflicts --json`.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -254,10 +277,7 @@ pub fn open_count(conn: &Connection) -> Result<u64> {
 /// # Errors
 /// When SQLite fails.
 pub fn list(conn: &Connection, all: bool, name_of: impl Fn(u16) -> String) -> Result<Vec<Json>> {
-    let sql =
-        "SELECT id, kind, tab, named_key, clashes, row, kept_from, kept_at, lost_from, lost_at, action, state, rows
-               FROM _sync_conflict WHERE ?1 OR state = 'open' ORDER BY id";
-    conn.prepare(sql)?.query_map([all], |row| to_json(row, &name_of))?.collect()
+    page::read(conn, &page::Filter { closed: all, ..page::Filter::default() }, page::Page::WHOLE, name_of)
 }
 
 fn to_json(row: &rusqlite::Row<'_>, name_of: &impl Fn(u16) -> String) -> Result<Json> {
@@ -285,11 +305,13 @@ fn to_json(row: &rusqlite::Row<'_>, name_of: &impl Fn(u16) -> String) -> Result<
         "lost_at": row.get::<_, i64>(9)?,
         "action": row.get::<_, String>(10)?,
         "state": row.get::<_, String>(11)?,
+        "decision": row.get::<_, Option<String>>(13)?,
+        "decided_at": row.get::<_, Option<i64>>(14)?,
     }))
 }
 
-fn decode<T: for<'a> serde::Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
-    from_bytes(bytes).map_err(|error| {
+pub(super) fn decode<T: for<'a> serde::Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
+    from_kept_bytes(bytes).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     })
 }

@@ -37,14 +37,15 @@ impl KeyLog {
         self.as_sent.rows() + self.changed.rows() == 0
     }
 
-    /// Writes the keys under their version.
+    /// Writes the keys under their version, after those that it has already.
     pub(crate) fn write(self, conn: &Connection, version: Version, origin: EdgeId) -> Result<()> {
         let sent = self.as_sent.finish().into_iter().map(|keys| (i64::from(origin.0), keys));
         let changed = self.changed.finish().into_iter().map(|keys| (NOBODY, keys));
-        let mut insert = conn
-            .prepare_cached("INSERT INTO _sync_log(version, part, origin, keys) VALUES (?1, ?2, ?3, ?4)")?;
-        for (part, (origin, keys)) in (0i64..).zip(sent.chain(changed)) {
-            insert.execute((version.0 as i64, part, origin, keys))?;
+        let sql = "INSERT INTO _sync_log(version, part, origin, keys)
+                   VALUES (?1, (SELECT COALESCE(MAX(part) + 1, 0) FROM _sync_log WHERE version = ?1), ?2, ?3)";
+        let mut insert = conn.prepare_cached(sql)?;
+        for (origin, keys) in sent.chain(changed) {
+            insert.execute((version.0 as i64, origin, keys))?;
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use super::conflict::{self, Entry, Kind as ConflictKind};
 use super::log::KeyLog;
 use super::trash;
 use delete::Overruled;
+pub(super) use repair::select_children;
 use repair::{Moved, Wanted};
 use replace::Freed;
 use rusqlite::Connection;
@@ -50,7 +51,8 @@ pub(crate) struct Context<'a> {
     /// The version up to which the device knew the hub when it made the changes.
     pub(crate) cursor: Version,
     pub(crate) version: Version,
-    /// The operator lets it in: roles and bounds have been looked at.
+    /// The operator decided that these rows go in: what the device may do is not asked, and since its copy
+    /// has followed the hub by now, it gets them like every other device.
     pub(crate) released: bool,
 }
 
@@ -234,8 +236,8 @@ impl<'a> Merge<'a> {
     }
 
     fn finish(self) -> Result<u64, MergeError> {
-        let Context { conn, replica, version, edge, .. } = self.context;
-        self.log.write(conn, version, edge)?;
+        let Context { conn, replica, version, edge, released, .. } = self.context;
+        self.log.write(conn, version, if released { EdgeId::HUB } else { edge })?;
         for tracked in self.grown.iter().filter_map(|name| replica.get(name)) {
             own_no_stranger(conn, tracked)?;
             ids::settle(conn, tracked, EdgeId::HUB)?;

@@ -64,6 +64,8 @@ CREATE TABLE IF NOT EXISTS _sync_conflict(
   decided_at INTEGER
 );
 CREATE INDEX IF NOT EXISTS _sync_conflict_row ON _sync_conflict(tab, key);
+-- Finds the open ones without reading what the others hold.
+CREATE INDEX IF NOT EXISTS _sync_conflict_open ON _sync_conflict(id) WHERE state = 'open';
 
 -- The newest definition of each table that changed since the hub began, under the version that brought it.
 CREATE TABLE IF NOT EXISTS _sync_schema(

@@ -2,6 +2,7 @@
 
 use super::checks;
 use super::ledger::{Ledger, rows};
+use super::operator;
 use super::program::{Programs, Temper};
 use super::random::Random;
 use super::schemas::{ALL, Shape};
@@ -55,6 +56,7 @@ fn lived(seed: u64, watched: bool) {
         checks::no_false_alarm(&world);
     }
     checks::no_echo(&mut world);
+    operator::decides(&mut world, seed);
 }
 
 fn live(

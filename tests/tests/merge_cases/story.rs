@@ -2,6 +2,7 @@
 //! first is merged first.
 
 use tt_hub::store::conflict;
+use tt_hub::store::decide::Decision;
 use tt_protocol::policy::{HoldDeletes, Policy, TableRule};
 use tt_tests::sim::checks;
 use tt_tests::sim::schemas::Shape;
@@ -16,6 +17,8 @@ CREATE TABLE people(name TEXT PRIMARY KEY COLLATE NOCASE, note TEXT, good INTEGE
 CREATE TABLE shelf(aisle INTEGER, slot TEXT, PRIMARY KEY(aisle, slot));
 CREATE TABLE bin(id INTEGER PRIMARY KEY, aisle INTEGER, slot TEXT, FOREIGN KEY(aisle, slot) REFERENCES shelf(aisle, slot));
 CREATE TABLE badges(id INTEGER PRIMARY KEY, owner TEXT REFERENCES people(name), line TEXT REFERENCES lines(id));
+CREATE TABLE spans(id INTEGER PRIMARY KEY, low INTEGER, high INTEGER, CHECK (low <= high));
+INSERT INTO spans VALUES (1, 0, 10);
 INSERT INTO orders(id, number) VALUES (1, 'A'), (2, 'B'), (3, 'C');
 INSERT INTO lines(id, order_id, good) VALUES (1, 1, 10), (2, 1, 0), (3, 2, 0);
 INSERT INTO bags(code, order_number) VALUES ('x', 'A');
@@ -133,6 +136,41 @@ impl Story {
         self
     }
 
+    /// The operator decides about an entry, and all hear of it. Meeting once more changes nothing.
+    #[track_caller]
+    pub(crate) fn decide(&mut self, id: i64, decision: &Decision) -> &mut Self {
+        self.world.pass(1_000);
+        self.world.decide(id, decision).expect("the entry closes");
+        self.meet();
+        let before = self.world.hub_store().version();
+        self.meet();
+        assert_eq!(self.world.hub_store().version(), before, "a second round changes nothing");
+        self
+    }
+
+    /// The operator cannot decide so, for a reason that holds these words, and nothing has changed.
+    #[track_caller]
+    pub(crate) fn refuses(&mut self, id: i64, decision: &Decision, words: &[&str]) -> &mut Self {
+        // What programs at the hub wrote becomes a version first, whatever comes of the decision.
+        self.world.step_hub();
+        let before = (self.world.digests(), self.world.hub_store().version(), self.entries());
+        let reason = self.world.decide(id, decision).expect_err("the entry stays open").to_string();
+        for word in words {
+            assert!(reason.contains(word), "the reason does not say `{word}`: {reason}");
+        }
+        assert_eq!((self.world.digests(), self.world.hub_store().version(), self.entries()), before);
+        self
+    }
+
+    /// The history: each closed entry's number with what was decided.
+    #[track_caller]
+    pub(crate) fn closed(&self, expected: &str) -> &Self {
+        let sql = "SELECT group_concat(id || ': ' || decision, '; ')
+                   FROM (SELECT * FROM _sync_conflict WHERE state = 'closed' AND decided_at > 0 ORDER BY id)";
+        assert_eq!(self.on(HUB, sql), expected);
+        self
+    }
+
     /// All rows of a query on one node, columns with `|`, rows with spaces.
     pub(crate) fn on(&self, node: usize, sql: &str) -> String {
         let mut statement = self.world.program(node).prepare(sql).expect("a query");
@@ -159,14 +197,19 @@ impl Story {
         self
     }
 
+    fn entries(&self) -> Vec<serde_json::Value> {
+        conflict::list(self.world.program(HUB), true, |device| device.to_string()).expect("reads")
+    }
+
     /// The conflict list: kind and table of each entry, columns with what stayed and what lost.
     #[track_caller]
     pub(crate) fn lists(&self, expected: &str) -> &Self {
-        let entries =
-            conflict::list(self.world.program(HUB), true, |device| device.to_string()).expect("reads");
+        let entries = self.entries();
         let text = |entry: &serde_json::Value| {
             let word = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
             let columns = entry["columns"].as_array().into_iter().flatten();
+            // Which row stays is no difference between the two.
+            let columns = columns.filter(|column| column["name"] != "id");
             let columns: String = columns
                 .map(|column| format!(" {}:{}/{}", column["name"], column["kept"], column["lost"]))
                 .collect();

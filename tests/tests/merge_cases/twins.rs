@@ -1,6 +1,8 @@
 //! The same thing made on two devices: one row survives, counts add, children follow.
 
 use super::story::{FIRST, HUB, SECOND, Story};
+use tt_hub::store::decide::Decision;
+use tt_protocol::value::Value;
 
 const CHILD: &str =
     "INSERT INTO lines(order_id, note, good) SELECT id, note, 1 FROM orders WHERE number = 'N'";
@@ -184,4 +186,44 @@ fn a_survivor_that_was_deleted_meanwhile_comes_back_for_a_child() {
         .meet()
         .finds("SELECT l.note FROM orders o JOIN lines l ON l.order_id = o.id WHERE number = 'N'", "same")
         .lists("delete orders");
+}
+
+#[test]
+fn a_released_row_gets_its_counts_and_its_children_back() {
+    let schema = "CREATE TABLE trays(id INTEGER PRIMARY KEY, number TEXT UNIQUE, note TEXT);
+        CREATE TABLE slots(id INTEGER PRIMARY KEY, tray INTEGER REFERENCES trays(id), name TEXT, good INTEGER, UNIQUE(tray, name));
+        CREATE TABLE pills(slot INTEGER REFERENCES slots(id), kind TEXT, good INTEGER, PRIMARY KEY(slot, kind));";
+    let both = |note: &str, good: i64| {
+        format!(
+            "INSERT INTO trays(number, note) VALUES ('T', '{note}');
+             INSERT INTO slots(tray, name, good) SELECT id, 's', {good} FROM trays;
+             INSERT INTO slots(tray, name, good) SELECT id, '{note}', {good} FROM trays;
+             INSERT INTO pills(slot, kind, good) SELECT id, 'p', 1 FROM slots"
+        )
+    };
+    let all = "SELECT t.number, t.note, s.name, s.good, p.good FROM trays t JOIN slots s ON s.tray = t.id
+        JOIN pills p ON p.slot = s.id ORDER BY t.number, s.name";
+    let mut story = Story::with(schema);
+    story
+        .write(FIRST, &both("first", 5))
+        .write(SECOND, &both("second", 3))
+        .meet()
+        .finds(all, "T|first|first|5|1 T|first|s|8|2 T|first|second|3|1")
+        .lists("unique trays whole note:first/second");
+    story
+        .refuses(1, &Decision::TakeLoser, &["another row with this unique value"])
+        .write(FIRST, "UPDATE slots SET good = good + 10 WHERE name = 's'")
+        .decide(1, &Decision::Edit(vec![("number".to_owned(), Value::text("U"))]))
+        .finds(all, "T|first|first|5|1 T|first|s|15|1 U|second|s|3|1 U|second|second|3|1");
+}
+
+#[test]
+fn a_row_that_is_dismissed_stays_what_it_became() {
+    let mut story = Story::begin();
+    story
+        .write(FIRST, "INSERT INTO orders(number, note, good) VALUES ('N', 'first', 5)")
+        .write(SECOND, "INSERT INTO orders(number, note, good) VALUES ('N', 'second', 3)")
+        .meet()
+        .decide(1, &Decision::Dismiss)
+        .finds("SELECT note, good FROM orders WHERE number = 'N'", "first|8");
 }

@@ -89,6 +89,15 @@ impl Writer {
             let reason = self.shared.failing().unwrap_or_default();
             return Reply::Failed { reason };
         };
+        if let Request::Decide { ids, decision } = request {
+            let answer = control::decision::decide(&ids, &decision, |ids, decision| {
+                engine.decide(ids, decision, clock::now())
+            });
+            return answer.unwrap_or_else(|error| {
+                self.fail(&error);
+                Reply::Failed { reason: self.shared.failing().unwrap_or_default() }
+            });
+        }
         match control::perform(engine.store_mut().connection(), &self.host, request, clock::now()) {
             Ok((reply, cut)) => {
                 if let Some(edge) = cut {

@@ -180,7 +180,7 @@ impl Merge<'_> {
             self.log.changed(tracked, &key);
             return Ok(());
         }
-        if self.kind_of_twin(tracked, &sent, hub) == Kind::Unique {
+        if !self.is_released_row() && self.kind_of_twin(tracked, &sent, hub) == Kind::Unique {
             let here = sent.clone();
             return self.join(
                 tracked,

@@ -20,7 +20,7 @@ impl<'a> Merge<'a> {
         context: Context<'a>,
         pieces: &'a [Vec<u8>],
         conflict: i64,
-        row: &Named,
+        row: &[(String, Value)],
     ) -> Result<u64, MergeError> {
         let twin = alias::of_conflict(context.conn, conflict)?;
         let mut merge = Self::new(context, pieces);
@@ -50,7 +50,7 @@ impl<'a> Merge<'a> {
         &mut self,
         parent: &Arc<Tracked>,
         alias: &Alias,
-        row: &Named,
+        row: &[(String, Value)],
         (followers, under): (Vec<Follower>, Vec<Alias>),
     ) -> Result<(), MergeError> {
         let survivor = row::read(self.context.conn, parent, &alias.survivor)?;
@@ -80,7 +80,7 @@ impl<'a> Merge<'a> {
         &mut self,
         parent: &Arc<Tracked>,
         survivor: Option<&Row>,
-        row: &Named,
+        row: &[(String, Value)],
         follower: &Follower,
     ) -> Result<(), MergeError> {
         let Some(child) = self.context.replica.get(&follower.table).cloned() else {

@@ -311,7 +311,7 @@ impl Merge<'_> {
 }
 
 /// "The rows of the child that point at these values", compared as the parent compares them.
-pub(super) fn select_children(
+pub(in crate::store) fn select_children(
     child: &Tracked,
     foreign: &ForeignKey,
     parent: &Tracked,

@@ -17,6 +17,7 @@ use tt_migrations::replica::{Replica, Tracked, list};
 use tt_migrations::row::{self, Key, Row, refusal};
 use tt_migrations::value::{bound, copy};
 use tt_protocol::merge::{Clash, RowPlan, counter_sum, larger};
+use tt_protocol::number::EdgeId;
 use tt_protocol::policy::{Policy, TableRule};
 use tt_protocol::value::{Value, ValueRef};
 
@@ -54,6 +55,9 @@ impl Merge<'_> {
         tracked: &Arc<Tracked>,
         new: &Vanishing<'_>,
     ) -> Result<bool, MergeError> {
+        if self.is_released_row() {
+            return Ok(false);
+        }
         let Some(survivor) = self.twin_of(tracked, &new.here)? else {
             return Ok(false);
         };
@@ -63,6 +67,11 @@ impl Merge<'_> {
         }
         self.join(tracked, new, &survivor, Kind::Unique)?;
         Ok(true)
+    }
+
+    /// The operator lets this one row in because it is not the same as the other.
+    pub(super) fn is_released_row(&self) -> bool {
+        self.context.released && self.context.edge == EdgeId::HUB
     }
 
     /// Joins a row with its survivor.

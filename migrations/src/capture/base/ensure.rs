@@ -109,7 +109,7 @@ fn add_column(conn: &Connection, table: &Table, column: &Column) -> Result<()> {
         "ALTER TABLE {} ADD COLUMN {} {}",
         quoted(table),
         value_column(&column.name),
-        affinity(table, &column.declared)
+        table.affinity(column)
     );
     if let Some(sql) = column.default.as_ref().filter(|_| super::any(conn, table).unwrap_or(true)) {
         let with_default = format!("{plain} DEFAULT {}", default::expression(sql));
@@ -121,23 +121,5 @@ fn add_column(conn: &Connection, table: &Table, column: &Column) -> Result<()> {
 }
 
 fn key_type(table: &Table, column: &str) -> &'static str {
-    table.column(column).map_or("", |found| affinity(table, &found.declared))
-}
-
-/// The type that gives a base column the affinity that SQLite derives from a declared type
-/// (sqlite.org/datatype3.html, section 3.1; a STRICT table's ANY converts nothing).
-fn affinity(table: &Table, declared: &str) -> &'static str {
-    let upper = declared.to_ascii_uppercase();
-    let has = |part: &str| upper.contains(part);
-    if has("INT") {
-        "INT"
-    } else if has("CHAR") || has("CLOB") || has("TEXT") {
-        "TEXT"
-    } else if has("BLOB") || upper.is_empty() || (table.strict && upper == "ANY") {
-        "BLOB"
-    } else if has("REAL") || has("FLOA") || has("DOUB") {
-        "REAL"
-    } else {
-        "NUMERIC"
-    }
+    table.column(column).map_or("", |found| table.affinity(found))
 }
