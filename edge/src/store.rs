@@ -9,10 +9,12 @@ mod cut;
 mod heal;
 mod outbox;
 mod rebase;
+mod scale;
 
 pub use cut::Cut;
 pub(crate) use cut::keep;
 pub use outbox::Waiting;
+pub(crate) use scale::look_before_writing;
 
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
@@ -98,6 +100,7 @@ pub struct EdgeStore {
     policy: Arc<Policy>,
     device: EdgeId,
     data_version: i64,
+    clock: Option<scale::Kept>,
 }
 
 impl EdgeStore {
@@ -109,8 +112,8 @@ impl EdgeStore {
         let conn = connection::open(path)?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         let device = device_of(&conn)?.ok_or(StoreError::NotJoined)?;
-        let mut store =
-            Self { conn, replica: Arc::default(), policy: Arc::new(policy), device, data_version: -1 };
+        let (replica, policy) = (Arc::default(), Arc::new(policy));
+        let mut store = Self { conn, replica, policy, device, data_version: -1, clock: None };
         let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(TABLES)?;
         store.replica = Arc::new(install(&tx, &store.policy, device)?.replica);
@@ -166,25 +169,6 @@ impl EdgeStore {
     /// When SQLite fails.
     pub fn epoch(&self) -> Result<Epoch, StoreError> {
         Ok(Epoch(state::get(&self.conn, state::EPOCH)?.unwrap_or(0).unsigned_abs()))
-    }
-
-    /// Remembers the clock's offset to the hub, which corrects the times of later cuts.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn set_clock_offset(&self, offset_ms: i64) -> Result<(), StoreError> {
-        if state::get(&self.conn, state::CLOCK_OFFSET_MS)? != Some(offset_ms) {
-            state::set(&self.conn, state::CLOCK_OFFSET_MS, offset_ms)?;
-        }
-        Ok(())
-    }
-
-    /// The clock's offset to the hub, as last measured.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn clock_offset(&self) -> Result<i64, StoreError> {
-        Ok(state::get(&self.conn, state::CLOCK_OFFSET_MS)?.unwrap_or(0))
     }
 
     /// Keeps, or forgets, why the hub refuses this device.

@@ -64,7 +64,7 @@ fn merge_new(
         *replica = Arc::new(install(conn, policy, EdgeId::HUB)?.replica);
         schema::declare(conn, replica, version)?;
     }
-    let context = merge::Context { conn, replica, policy, edge: *edge, version };
+    let context = merge::Context { conn, replica, policy, edge: *edge, version, now };
     merge::Merge::run(context, pieces)?;
     let row = (edge.0, seq.0 as i64, hash, version.0 as i64, now.0);
     conn.prepare_cached(
