@@ -23,6 +23,7 @@ use tt_migrations::capture::ids;
 use tt_migrations::capture::install::{InstallError, install};
 use tt_migrations::connection;
 use tt_migrations::follow::{self, FollowError};
+use tt_migrations::programs_triggers::{self, LeftOut, Told};
 use tt_migrations::replica::Replica;
 use tt_migrations::state;
 use tt_protocol::change::{PieceError, decode_definitions};
@@ -100,6 +101,7 @@ pub struct EdgeStore {
     policy: Arc<Policy>,
     device: EdgeId,
     data_version: i64,
+    told: Told,
     clock: Option<scale::Kept>,
 }
 
@@ -113,11 +115,14 @@ impl EdgeStore {
         conn.pragma_update(None, "synchronous", "FULL")?;
         let device = device_of(&conn)?.ok_or(StoreError::NotJoined)?;
         let (replica, policy) = (Arc::default(), Arc::new(policy));
-        let mut store = Self { conn, replica, policy, device, data_version: -1, clock: None };
+        let mut store =
+            Self { conn, replica, policy, device, data_version: -1, clock: None, told: Told::default() };
         let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(TABLES)?;
         store.replica = Arc::new(install(&tx, &store.policy, device)?.replica);
+        programs_triggers::renew(&tx, &store.replica)?;
         tx.commit()?;
+        store.tell_left_out()?;
         Ok(store)
     }
 
@@ -266,12 +271,29 @@ impl EdgeStore {
         }
         if follow_hub(&tx, feed)? {
             self.replica = Arc::new(install(&tx, &self.policy, self.device)?.replica);
+            programs_triggers::renew(&tx, &self.replica)?;
         }
         let verdict = apply::Apply::new(&tx, &self.replica, &self.policy, self.device)?.run(feed)?;
         if verdict == Verdict::Applied {
             tx.commit()?;
+            self.tell_left_out()?;
         }
         Ok(verdict)
+    }
+
+    /// Triggers of the program that do not fire when a feed is applied, although something depends on them.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn left_out(&self) -> Result<Vec<LeftOut>, StoreError> {
+        Ok(programs_triggers::left_out(&self.conn)?)
+    }
+
+    fn tell_left_out(&mut self) -> Result<(), StoreError> {
+        for one in self.told.news(&self.conn)? {
+            tracing::warn!("{one}");
+        }
+        Ok(())
     }
 
     /// Does what may be lost to a power cut without waiting for the disk. The file stays sound.
@@ -339,5 +361,5 @@ fn refresh(
     if seen != replica.schema_version {
         *replica = Arc::new(install(conn, policy, device)?.replica);
     }
-    Ok(())
+    Ok(programs_triggers::renew(conn, replica)?)
 }

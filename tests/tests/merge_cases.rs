@@ -6,6 +6,7 @@
 //! * `constraints`: primary keys, UNIQUE, CHECK, REPLACE, changes of keys
 //! * `found`: faults that simulated worlds found
 //! * `references`: parents and children
+//! * `triggers`: triggers of the program that fire for rows that come from elsewhere, and those that do not
 //! * `whole`: a large transaction is never seen in part; a rebase under a change that is not cut
 
 #[path = "merge_cases/clocks.rs"]
@@ -20,5 +21,7 @@ mod found;
 mod references;
 #[path = "merge_cases/story.rs"]
 mod story;
+#[path = "merge_cases/triggers.rs"]
+mod triggers;
 #[path = "merge_cases/whole.rs"]
 mod whole;

@@ -59,6 +59,8 @@ pub struct StatusReply {
     pub(crate) keyless: Vec<String>,
     #[serde(default)]
     pub(crate) clock: Option<String>,
+    #[serde(default)]
+    pub(crate) left_out: Vec<String>,
 }
 
 impl StatusReply {
@@ -76,6 +78,7 @@ impl StatusReply {
             waiting_for: state.waiting_for.clone(),
             keyless: numbers.keyless,
             clock: numbers.clock,
+            left_out: numbers.left_out,
         }
     }
 }

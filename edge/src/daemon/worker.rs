@@ -69,6 +69,8 @@ pub struct Numbers {
     pub keyless: Vec<String>,
     /// What a person should know about this device's clock.
     pub clock: Option<String>,
+    /// Triggers of the program that do not fire when rows arrive, although something depends on them.
+    pub left_out: Vec<String>,
 }
 
 /// What others may know without asking the file.
@@ -387,6 +389,7 @@ pub fn numbers(engine: &Engine) -> Result<Numbers, StoreError> {
         id_space_used: store.id_space_used()?,
         keyless: store.replica().keyless.clone(),
         clock: store.clock_trouble()?,
+        left_out: store.left_out()?.iter().map(ToString::to_string).collect(),
     })
 }
 

@@ -5,6 +5,7 @@ use super::{Changeset, MergeError, Outcome, feed, merge, schema};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::sync::Arc;
 use tt_migrations::capture::install::install;
+use tt_migrations::programs_triggers;
 use tt_migrations::replica::Replica;
 use tt_protocol::change::PieceError;
 use tt_protocol::number::{EdgeId, Millis, Seq, Version};
@@ -62,6 +63,7 @@ fn merge_new(
     let Changeset { edge, seq, hash, pieces, .. } = changeset;
     if schema::follow(conn, policy, pieces)? {
         *replica = Arc::new(install(conn, policy, EdgeId::HUB)?.replica);
+        programs_triggers::renew(conn, replica)?;
         schema::declare(conn, replica, version)?;
     }
     let context = merge::Context { conn, replica, policy, edge: *edge, version, now };
