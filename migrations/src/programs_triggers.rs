@@ -7,7 +7,7 @@
 //!   touched, and where a program has no such trigger nothing is there to cost anything.
 //! * All that is known about the copies lies in the TEMP schema beside them. It is rolled back with them.
 //! * A copy never stops a row. One that could take the row or the transaction away is not made; one that
-//!   fails is dropped for the rest of the session ([`past_failing`]), and the row goes in.
+//!   fails is dropped for the rest of the session, and the row goes in.
 
 mod failing;
 mod judge;
