@@ -6,6 +6,7 @@
 
 use crate::store::{EdgeStore, Feed, StoreError, Verdict, Waiting};
 use tt_protocol::audit::Finding;
+use tt_protocol::clock::Reading;
 use tt_protocol::frame::{EdgeFrame, Hello, HubFrame, PROTOCOL};
 use tt_protocol::number::Millis;
 use tt_protocol::session::WholeFeed;
@@ -104,6 +105,23 @@ impl Engine {
         if let Some(session) = &mut self.session {
             session.handle_ask();
         }
+    }
+
+    /// Looks at the clocks: to be called before a frame is taken in, before a link begins and before a step,
+    /// so that no time of another scale is used.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn look_at_clock(&mut self, reading: Reading) -> Result<(), StoreError> {
+        let set = self.store.look_at_clock(reading)?;
+        if let Some(session) = &mut self.session {
+            if set {
+                session.handle_clock_set(reading.wall);
+            } else {
+                session.handle_time(reading.wall);
+            }
+        }
+        Ok(())
     }
 
     /// A frame came from the hub.

@@ -9,10 +9,12 @@ mod cut;
 mod heal;
 mod outbox;
 mod rebase;
+mod scale;
 
 pub use cut::Cut;
 pub(crate) use cut::keep;
 pub use outbox::Waiting;
+pub(crate) use scale::look_before_writing;
 
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
@@ -21,6 +23,7 @@ use tt_migrations::capture::ids;
 use tt_migrations::capture::install::{InstallError, install};
 use tt_migrations::connection;
 use tt_migrations::follow::{self, FollowError};
+use tt_migrations::programs_triggers::{self, LeftOut, Told};
 use tt_migrations::replica::Replica;
 use tt_migrations::state;
 use tt_protocol::change::{PieceError, decode_definitions};
@@ -98,6 +101,8 @@ pub struct EdgeStore {
     policy: Arc<Policy>,
     device: EdgeId,
     data_version: i64,
+    told: Told,
+    clock: Option<scale::Kept>,
 }
 
 impl EdgeStore {
@@ -109,12 +114,15 @@ impl EdgeStore {
         let conn = connection::open(path)?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         let device = device_of(&conn)?.ok_or(StoreError::NotJoined)?;
+        let (replica, policy) = (Arc::default(), Arc::new(policy));
         let mut store =
-            Self { conn, replica: Arc::default(), policy: Arc::new(policy), device, data_version: -1 };
+            Self { conn, replica, policy, device, data_version: -1, clock: None, told: Told::default() };
         let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(TABLES)?;
         store.replica = Arc::new(install(&tx, &store.policy, device)?.replica);
+        programs_triggers::renew(&tx, &store.replica)?;
         tx.commit()?;
+        store.tell_left_out()?;
         Ok(store)
     }
 
@@ -166,25 +174,6 @@ impl EdgeStore {
     /// When SQLite fails.
     pub fn epoch(&self) -> Result<Epoch, StoreError> {
         Ok(Epoch(state::get(&self.conn, state::EPOCH)?.unwrap_or(0).unsigned_abs()))
-    }
-
-    /// Remembers the clock's offset to the hub, which corrects the times of later cuts.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn set_clock_offset(&self, offset_ms: i64) -> Result<(), StoreError> {
-        if state::get(&self.conn, state::CLOCK_OFFSET_MS)? != Some(offset_ms) {
-            state::set(&self.conn, state::CLOCK_OFFSET_MS, offset_ms)?;
-        }
-        Ok(())
-    }
-
-    /// The clock's offset to the hub, as last measured.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn clock_offset(&self) -> Result<i64, StoreError> {
-        Ok(state::get(&self.conn, state::CLOCK_OFFSET_MS)?.unwrap_or(0))
     }
 
     /// Keeps, or forgets, why the hub refuses this device.
@@ -282,12 +271,29 @@ impl EdgeStore {
         }
         if follow_hub(&tx, feed)? {
             self.replica = Arc::new(install(&tx, &self.policy, self.device)?.replica);
+            programs_triggers::renew(&tx, &self.replica)?;
         }
         let verdict = apply::Apply::new(&tx, &self.replica, &self.policy, self.device)?.run(feed)?;
         if verdict == Verdict::Applied {
             tx.commit()?;
+            self.tell_left_out()?;
         }
         Ok(verdict)
+    }
+
+    /// Triggers of the program that do not fire when a feed is applied, although something depends on them.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn left_out(&self) -> Result<Vec<LeftOut>, StoreError> {
+        Ok(programs_triggers::left_out(&self.conn)?)
+    }
+
+    fn tell_left_out(&mut self) -> Result<(), StoreError> {
+        for one in self.told.news(&self.conn)? {
+            tracing::warn!("{one}");
+        }
+        Ok(())
     }
 
     /// Does what may be lost to a power cut without waiting for the disk. The file stays sound.
@@ -355,5 +361,5 @@ fn refresh(
     if seen != replica.schema_version {
         *replica = Arc::new(install(conn, policy, device)?.replica);
     }
-    Ok(())
+    Ok(programs_triggers::renew(conn, replica)?)
 }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use tt_migrations::capture::install::{InstallError, install};
 use tt_migrations::connection;
 use tt_migrations::follow;
+use tt_migrations::programs_triggers;
 use tt_migrations::replica::Replica;
 use tt_migrations::state;
 use tt_protocol::change::PieceError;
@@ -98,6 +99,7 @@ pub struct HubStore {
     epoch: Epoch,
     version: Version,
     data_version: i64,
+    told: programs_triggers::Told,
 }
 
 impl HubStore {
@@ -115,6 +117,7 @@ impl HubStore {
             epoch: Epoch(1),
             version: Version(0),
             data_version: -1,
+            told: programs_triggers::Told::default(),
         };
         store.prepare()?;
         Ok(store)
@@ -138,7 +141,9 @@ impl HubStore {
             // What is there from the beginning is in every snapshot; only what comes later must be told.
             follow::undeclared(&tx, replica.tables.values().map(AsRef::as_ref))?;
         }
+        programs_triggers::renew(&tx, &replica)?;
         tx.commit()?;
+        self.tell_left_out()?;
         self.replica = replica;
         Ok(())
     }
@@ -250,7 +255,16 @@ impl HubStore {
         }
         tx.commit()?;
         self.version = version;
+        self.tell_left_out()?;
         Ok(outcomes)
+    }
+
+    /// Names the triggers of programs that do not fire in a merge although something depends on them, once.
+    fn tell_left_out(&mut self) -> Result<(), StoreError> {
+        for one in self.told.news(&self.conn)? {
+            tracing::warn!("{one}");
+        }
+        Ok(())
     }
 
     /// Moves the log into the file before a program's own automatic checkpoint comes due.
@@ -284,7 +298,7 @@ fn refresh(conn: &Connection, policy: &Policy, replica: &mut Arc<Replica>) -> Re
     if seen != replica.schema_version {
         *replica = read_shape(conn, policy)?;
     }
-    Ok(())
+    Ok(programs_triggers::renew(conn, replica)?)
 }
 
 /// Reads the shape and puts capture right.

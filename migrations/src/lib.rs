@@ -11,6 +11,7 @@ pub mod digest;
 pub mod durable;
 pub mod follow;
 pub mod policy;
+pub mod programs_triggers;
 pub mod quote;
 pub mod replica;
 pub mod row;

@@ -1,5 +1,6 @@
 //! Rows by key, read and written as values, and what a constraint says to them.
 
+use crate::programs_triggers::past_failing;
 use crate::replica::Tracked;
 use crate::value::{Bound, bound, copy};
 use rusqlite::{Connection, OptionalExtension as _, Result, params_from_iter};
@@ -36,8 +37,7 @@ pub fn read(conn: &Connection, tracked: &Tracked, key: &[Value]) -> Result<Optio
 /// # Errors
 /// When a constraint refuses it, or SQLite fails.
 pub fn insert(conn: &Connection, tracked: &Tracked, row: &[Value]) -> Result<()> {
-    conn.prepare_cached(&tracked.insert)?.execute(params_from_iter(bind(row)))?;
-    Ok(())
+    execute(conn, tracked, &tracked.insert, row.iter().map(Value::as_ref))
 }
 
 /// Inserts a row of which only the named columns are known; the others take their defaults.
@@ -48,11 +48,10 @@ pub fn insert_named<'v>(
     conn: &Connection,
     tracked: &Tracked,
     columns: &[String],
-    row: impl IntoIterator<Item = ValueRef<'v>>,
+    row: impl IntoIterator<Item = ValueRef<'v>> + Clone,
 ) -> Result<()> {
     if *columns == tracked.names {
-        conn.prepare_cached(&tracked.insert)?.execute(params_from_iter(bound(row)))?;
-        return Ok(());
+        return execute(conn, tracked, &tracked.insert, row);
     }
     let sql = format!(
         "INSERT INTO {}({}) VALUES ({})",
@@ -60,8 +59,7 @@ pub fn insert_named<'v>(
         crate::replica::list(columns),
         vec!["?"; columns.len()].join(", ")
     );
-    conn.prepare_cached(&sql)?.execute(params_from_iter(bound(row)))?;
-    Ok(())
+    execute(conn, tracked, &sql, row)
 }
 
 /// Sets some columns of the row at `key`.
@@ -71,8 +69,7 @@ pub fn insert_named<'v>(
 pub fn update(conn: &Connection, tracked: &Tracked, key: &[Value], set: &[(String, Value)]) -> Result<()> {
     let names: Vec<&str> = set.iter().map(|(name, _)| name.as_str()).collect();
     let values = set.iter().map(|(_, value)| value.as_ref()).chain(key.iter().map(Value::as_ref));
-    conn.prepare_cached(&tracked.update(&names))?.execute(params_from_iter(bound(values)))?;
-    Ok(())
+    execute(conn, tracked, &tracked.update(&names), values)
 }
 
 /// Deletes the row at `key`.
@@ -80,8 +77,22 @@ pub fn update(conn: &Connection, tracked: &Tracked, key: &[Value], set: &[(Strin
 /// # Errors
 /// When SQLite fails.
 pub fn delete(conn: &Connection, tracked: &Tracked, key: &[Value]) -> Result<()> {
-    conn.prepare_cached(&tracked.delete)?.execute(params_from_iter(bind(key)))?;
-    Ok(())
+    execute(conn, tracked, &tracked.delete, key.iter().map(Value::as_ref))
+}
+
+/// Runs a statement that writes a row of the table. A trigger of the program that fires with it never keeps
+/// the row out.
+///
+/// # Errors
+/// When a constraint of the table refuses the row, or SQLite fails.
+pub fn execute<'v>(
+    conn: &Connection,
+    tracked: &Tracked,
+    sql: &str,
+    values: impl IntoIterator<Item = ValueRef<'v>> + Clone,
+) -> Result<()> {
+    let run = || conn.prepare_cached(sql)?.execute(params_from_iter(bound(values.clone()))).map(drop);
+    run().or_else(|error| past_failing(conn, &tracked.table.name, error, run))
 }
 
 fn bind(values: &[Value]) -> impl Iterator<Item = Bound<'_>> {

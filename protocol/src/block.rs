@@ -132,7 +132,7 @@ impl Block {
 
     /// Values `from..to` of a row.
     #[inline]
-    pub fn slice(&self, row: usize, from: usize, to: usize) -> impl Iterator<Item = ValueRef<'_>> {
+    pub fn slice(&self, row: usize, from: usize, to: usize) -> impl Iterator<Item = ValueRef<'_>> + Clone {
         (from..to).map(move |column| self.get(row, column))
     }
 

@@ -85,13 +85,13 @@ impl TableChange {
 
     /// The key of a row.
     #[inline]
-    pub fn key(&self, row: usize) -> impl Iterator<Item = ValueRef<'_>> {
+    pub fn key(&self, row: usize) -> impl Iterator<Item = ValueRef<'_>> + Clone {
         self.rows.slice(row, 0, self.keys)
     }
 
     /// All named columns of a row (`Insert`, `Delete`, `Put`, `Gone`), key first.
     #[inline]
-    pub fn values(&self, row: usize) -> impl Iterator<Item = ValueRef<'_>> {
+    pub fn values(&self, row: usize) -> impl Iterator<Item = ValueRef<'_>> + Clone {
         self.rows.slice(row, 0, self.columns.len())
     }
 

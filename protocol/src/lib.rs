@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backoff;
 pub mod block;
 pub mod change;
+pub mod clock;
 pub mod definition;
 mod dictionary;
 pub mod digest;

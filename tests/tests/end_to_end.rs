@@ -6,6 +6,7 @@
 //! * `sync`: what `sync` promises to scripts, and what a revoked device hears
 //! * `mistakes`: wrong tokens, files and lines: a clear reason, an exit code, and no harm
 //! * `status`: the keys of `status --json`, and what counts as unsent
+//! * `clocks`: the clock of a device was set while no daemon ran
 //! * `decision`: what the operator decides on a running hub is on every running device
 //! * `existing`: a device brings the file that its program has always used
 //! * `ages`: files of two ages of the real program, adopted, replicated and still in use
@@ -16,6 +17,8 @@
 
 #[path = "end_to_end/ages.rs"]
 mod ages;
+#[path = "end_to_end/clocks.rs"]
+mod clocks;
 #[path = "end_to_end/decision.rs"]
 mod decision;
 #[path = "end_to_end/existing.rs"]

@@ -1,16 +1,20 @@
 //! The merge rules, one story each: what two devices did, and what every node has afterwards.
 //!
 //! * `story`: a hub and two devices, and words to tell a story with
+//! * `clocks`: clocks that are wrong, are set right or lose their time
 //! * `columns`: counters, columns that both changed, deletes against changes
 //! * `constraints`: primary keys, UNIQUE, CHECK, REPLACE, changes of keys
 //! * `decisions`: what the operator decides about each kind of entry, and that every node gets it
 //! * `found`: faults that simulated worlds found
 //! * `gate`: what a role may not write, changesets that delete too much
 //! * `references`: parents and children
+//! * `triggers`: triggers of the program that fire for rows that come from elsewhere, and those that do not
 //! * `released`: pieces that are held, and what becomes of them when the operator decides
 //! * `twins`: the same thing made on two devices
 //! * `whole`: a large transaction is never seen in part; a rebase under a change that is not cut
 
+#[path = "merge_cases/clocks.rs"]
+mod clocks;
 #[path = "merge_cases/columns.rs"]
 mod columns;
 #[path = "merge_cases/constraints.rs"]
@@ -27,6 +31,8 @@ mod references;
 mod released;
 #[path = "merge_cases/story.rs"]
 mod story;
+#[path = "merge_cases/triggers.rs"]
+mod triggers;
 #[path = "merge_cases/twins.rs"]
 mod twins;
 #[path = "merge_cases/whole.rs"]

@@ -71,6 +71,7 @@ pub(super) fn count(place: &Place, args: &CountArgs, json: bool) -> Outcome {
     let unusable = |source| DaemonError::Unusable { path: db.clone(), source };
     let mut conn = open(&db).map_err(unusable)?;
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unusable)?;
+    crate::store::look_before_writing(&tx, crate::clock::reading()).map_err(unusable)?;
     let po = args.po.as_ref().map(|number| find_po(&tx, number)).transpose()?;
     let id = insert(&tx, args, po)?;
     if let (Some(po), Some(item)) = (po, &args.item) {

@@ -64,6 +64,12 @@ fn print_screen(db: &std::path::Path, identity: &Identity, daemon: bool, status:
     for table in &status.keyless {
         println!("  ! table \"{table}\" has no primary key and is NOT replicated: give it one");
     }
+    for trigger in &status.left_out {
+        println!("  ! {trigger}");
+    }
+    if let Some(trouble) = &status.clock {
+        println!("  ! {trouble}");
+    }
     if let Some(reason) = &status.blocked {
         println!("  ! blocked: {reason}");
     }

@@ -57,6 +57,10 @@ pub struct StatusReply {
     pub(crate) id_space_used: f64,
     pub(crate) waiting_for: Option<(String, i64)>,
     pub(crate) keyless: Vec<String>,
+    #[serde(default)]
+    pub(crate) clock: Option<String>,
+    #[serde(default)]
+    pub(crate) left_out: Vec<String>,
 }
 
 impl StatusReply {
@@ -73,6 +77,8 @@ impl StatusReply {
             id_space_used: numbers.id_space_used,
             waiting_for: state.waiting_for.clone(),
             keyless: numbers.keyless,
+            clock: numbers.clock,
+            left_out: numbers.left_out,
         }
     }
 }

@@ -67,6 +67,10 @@ pub struct Numbers {
     pub id_space_used: f64,
     /// Tables that cannot be replicated because they have no primary key.
     pub keyless: Vec<String>,
+    /// What a person should know about this device's clock.
+    pub clock: Option<String>,
+    /// Triggers of the program that do not fire when rows arrive, although something depends on them.
+    pub left_out: Vec<String>,
 }
 
 /// What others may know without asking the file.
@@ -178,6 +182,7 @@ fn open_store(db: &Path) -> Result<EdgeStore, StoreError> {
 
 impl Thread {
     fn event(&mut self, event: Event) {
+        self.look_at_clock();
         match event {
             Event::Connecting(addresses) => self.connecting(&addresses),
             Event::Refused(reason) => return self.refused(reason),
@@ -197,6 +202,12 @@ impl Thread {
             Event::Stop => {}
         }
         self.work();
+    }
+
+    fn look_at_clock(&mut self) {
+        if let Err(error) = self.engine.look_at_clock(clock::reading()) {
+            self.failed(&error);
+        }
     }
 
     /// A program's commit becomes visible a moment after the change of its file. Waiting that moment here
@@ -261,6 +272,8 @@ impl Thread {
                         self.link = None;
                         break;
                     }
+                    // The link may have been slow to take it.
+                    self.look_at_clock();
                 }
                 Ok(Step::Refused(reason)) => return self.refused(reason),
                 Ok(Step::Idle) => break,
@@ -375,6 +388,8 @@ pub fn numbers(engine: &Engine) -> Result<Numbers, StoreError> {
         blocked: store.blocked()?,
         id_space_used: store.id_space_used()?,
         keyless: store.replica().keyless.clone(),
+        clock: store.clock_trouble()?,
+        left_out: store.left_out()?.iter().map(ToString::to_string).collect(),
     })
 }
 

@@ -115,10 +115,8 @@ impl<'a> Apply<'a> {
             if noted && !self.rebased(tracked, change, index)? {
                 continue;
             }
-            let outcome =
-                self.conn.prepare_cached(&sql)?.execute(params_from_iter(bound(change.values(index))));
-            match outcome {
-                Ok(_) => {}
+            match row::execute(self.conn, tracked, &sql, change.values(index)) {
+                Ok(()) => {}
                 Err(error) if refusal(&error).is_some() => {
                     let row = change.values(index).map(ValueRef::to_owned).collect();
                     self.waiting.push((Arc::clone(tracked), change.columns.clone(), row));

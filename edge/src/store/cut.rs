@@ -4,7 +4,7 @@
 //! fsynced before anything is sent: an edge that lost a cut after pushing it would use its number again
 //! for other rows.
 
-use super::StoreError;
+use super::{StoreError, scale};
 use rusqlite::{Connection, Result};
 use tt_migrations::capture::collect::{self, Sink};
 use tt_migrations::follow;
@@ -29,6 +29,7 @@ struct PieceSink<'p> {
     policy: &'p Policy,
     builder: PieceBuilder,
     offset: i64,
+    times: scale::Bounds,
 }
 
 /// Cuts in the caller's transaction. None when programs changed nothing.
@@ -40,7 +41,8 @@ pub(super) fn cut(
     now: i64,
 ) -> Result<Option<Cut>, StoreError> {
     let offset = state::get(conn, state::CLOCK_OFFSET_MS)?.unwrap_or(0);
-    let mut sink = PieceSink { policy, builder: PieceBuilder::default(), offset };
+    let times = scale::bounds(conn, now)?;
+    let mut sink = PieceSink { policy, builder: PieceBuilder::default(), offset, times };
     collect::cut(conn, replica, device, now, &mut sink)?;
     let rows = sink.builder.rows();
     let definitions = follow::undeclared(conn, replica.tables.values().map(AsRef::as_ref))?;
@@ -51,6 +53,7 @@ pub(super) fn cut(
     pieces.extend(sink.builder.finish());
     let seq = Seq(state::get(conn, state::SEQ)?.unwrap_or(0).unsigned_abs()).next();
     keep(conn, seq, &pieces, rows, now)?;
+    scale::was_cut(conn, now)?;
     Ok(Some(Cut { seq, rows }))
 }
 
@@ -98,7 +101,7 @@ impl Sink for PieceSink<'_> {
         let changed = with_groups(self.policy, tracked, changed);
         let places: Vec<usize> = (0..tracked.keys()).chain(changed.iter().copied()).collect();
         let names: Vec<&str> = places.iter().map(|place| tracked.names[*place].as_str()).collect();
-        let time = ValueRef::Integer(time - self.offset);
+        let time = self.corrected(time);
         let row = (live.iter().take(tracked.keys()).copied())
             .chain(changed.iter().map(|place| base[*place]))
             .chain(changed.iter().map(|place| live[*place]))
@@ -109,9 +112,14 @@ impl Sink for PieceSink<'_> {
 }
 
 impl PieceSink<'_> {
+    /// The hub's time of a note.
+    fn corrected<'v>(&self, time: i64) -> ValueRef<'v> {
+        ValueRef::Integer(self.times.possible(time).saturating_sub(self.offset))
+    }
+
     fn whole(&mut self, kind: Kind, tracked: &Tracked, row: &[ValueRef<'_>], time: i64) {
         let names: Vec<&str> = tracked.names.iter().map(String::as_str).collect();
-        let time = ValueRef::Integer(time - self.offset);
+        let time = self.corrected(time);
         self.builder.push(
             kind,
             &tracked.table.name,

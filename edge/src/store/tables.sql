@@ -17,3 +17,14 @@ CREATE TABLE IF NOT EXISTS _sync_piece(
   bytes BLOB NOT NULL,
   PRIMARY KEY(seq, place)
 ) WITHOUT ROWID;
+
+-- What is remembered of this device's own clock, in one row. `measured` is 0 when its offset to the hub never
+-- was, 1 when that was before the device was started last, 2 since then. The offset is in `_sync_state`.
+CREATE TABLE IF NOT EXISTS _sync_clock(
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  measured INTEGER NOT NULL,
+  boot_id INTEGER NOT NULL,
+  started_ms INTEGER NOT NULL,
+  seen_ms INTEGER NOT NULL,
+  cut_ms INTEGER NOT NULL
+);

@@ -7,6 +7,7 @@ use crate::database;
 use crate::devices::{self, Device};
 use crate::folder::Folder;
 use serde_json::{Value as Json, json};
+use tt_protocol::clock::CLOCK_TOLERANCE_MS;
 
 pub(super) fn run(place: &Place) -> Result<(), CliError> {
     let folder = Folder::of_hub(&place.data)?;
@@ -24,6 +25,12 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
     let mut rows = vec![heading()];
     rows.extend(devices.iter().map(|device| to_row(device, &linked, now)));
     output::text(&output::columns(&rows))?;
+    for (name, offset) in clocks_off(&devices) {
+        let span = output::span(offset.saturating_abs() / 1_000);
+        let side = if offset > 0 { "ahead" } else { "behind" };
+        let what = "what is written there is corrected for it, but set the clock";
+        output::text(&format!("the clock of {name} is {span} {side}: {what}\n"))?;
+    }
     for device in &devices {
         if let (Some(reason), None) = (&device.state.blocked, device.revoked_at) {
             output::text(&format!("{} is blocked: {reason}\n", device.name))?;
@@ -53,6 +60,22 @@ pub(super) fn state(device: &Device, linked: &[u16]) -> &'static str {
     } else {
         "away"
     }
+}
+
+/// Devices in use whose clock is further off than a person should leave it, with its offset to the hub's in
+/// milliseconds.
+pub(super) fn clocks_off(devices: &[Device]) -> Vec<(&str, i64)> {
+    let in_use = devices.iter().filter(|device| device.revoked_at.is_none());
+    in_use.filter_map(|device| Some((device.name.as_str(), clock_off(device)?))).collect()
+}
+
+fn clock_off(device: &Device) -> Option<i64> {
+    device.state.clock_offset_ms.filter(|offset| offset.saturating_abs() > CLOCK_TOLERANCE_MS)
+}
+
+fn clock(device: &Device) -> String {
+    let word = if clock_off(device).is_some() { "OFF " } else { "" };
+    output::or_dash(device.state.clock_offset_ms.map(|offset| format!("{word}{offset:+} ms")))
 }
 
 /// Age of the oldest unsent row now: it grew since the device said so.
@@ -95,7 +118,7 @@ fn to_row(device: &Device, linked: &[u16], now: i64) -> Vec<String> {
         output::or_dash(device.state.cursor),
         output::or_dash(device.state.unsent),
         output::or_dash(oldest_unsent_s(device, now).map(seconds)),
-        output::or_dash(device.state.clock_offset_ms.map(|offset| format!("{offset:+} ms"))),
+        clock(device),
         output::or_dash(device.state.schema.as_ref()),
         output::or_dash(device.last_seen.map(|seen| format!("{} ago", output::span((now - seen.0) / 1000)))),
         output::or_dash(device.address.as_ref()),
@@ -130,6 +153,21 @@ mod tests {
         assert_eq!(state(&device, &[3]), "blocked");
         device.revoked_at = Some(Millis(1));
         assert_eq!(state(&device, &[3]), "revoked");
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_a_word_and_not_only_a_number() {
+        let mut device = device();
+        assert_eq!(clock(&device), "-");
+        for (offset, text) in
+            [(-2_000, "-2000 ms"), (2_001, "OFF +2001 ms"), (-86_400_000, "OFF -86400000 ms")]
+        {
+            device.state.clock_offset_ms = Some(offset);
+            assert_eq!(clock(&device), text);
+        }
+        assert_eq!(clocks_off(std::slice::from_ref(&device)), [("a", -86_400_000)]);
+        device.revoked_at = Some(Millis(1));
+        assert_eq!(clocks_off(&[device]), [], "nobody sets the clock of a revoked device");
     }
 
     #[test]

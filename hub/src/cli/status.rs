@@ -40,9 +40,14 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
     let digests = digest::tables(&conn, &replica)?;
     let linked = daemon.as_ref().map(|state| state.linked.clone()).unwrap_or_default();
     let mut counted = BTreeMap::from([("connected", 0), ("away", 0), ("blocked", 0), ("revoked", 0)]);
-    for device in devices::list(&conn)? {
-        *counted.entry(edges::state(&device, &linked)).or_insert(0) += 1;
+    let devices = devices::list(&conn)?;
+    for device in &devices {
+        *counted.entry(edges::state(device, &linked)).or_insert(0) += 1;
     }
+    let clocks_off: Map<String, Json> = edges::clocks_off(&devices)
+        .into_iter()
+        .map(|(name, offset)| (name.to_owned(), json!(offset)))
+        .collect();
     let number = |name| Ok::<_, rusqlite::Error>(state::get(&conn, name)?.unwrap_or(0));
     let named = digests.iter().map(|(name, digest)| (name.as_str(), *digest));
     let rows: Map<String, Json> = digests
@@ -56,6 +61,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
         "version": number(state::VERSION)?,
         "epoch": number(state::EPOCH)?,
         "devices": counted,
+        "clocks_off": clocks_off,
         "open_conflicts": conflict::open_count(&conn)?,
         "digest": combine(named),
         "tables": rows,
@@ -126,6 +132,11 @@ fn describe(status: &Json) -> String {
         number("bytes"),
         status["digest"].as_str().unwrap_or_default(),
     ));
+    let off = status["clocks_off"].as_object().cloned().unwrap_or_default();
+    if !off.is_empty() {
+        let names: Vec<String> = off.iter().map(|(name, offset)| format!("{name} ({offset} ms)")).collect();
+        text.push_str(&format!("CLOCKS OFF  {}: {}\n", names.len(), names.join(", ")));
+    }
     let mut rows = vec![["TABLE", "ROWS", "DIGEST"].map(str::to_owned).to_vec()];
     for (name, table) in status["tables"].as_object().into_iter().flatten() {
         let digest = table["digest"].as_str().unwrap_or_default().to_owned();

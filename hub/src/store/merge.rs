@@ -36,7 +36,7 @@ use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{Key, Row, key_bytes};
 use tt_protocol::change::{Kind, PieceError, TableChange, decode_piece};
 use tt_protocol::merge::{Clash, Stamp};
-use tt_protocol::number::{EdgeId, Version};
+use tt_protocol::number::{EdgeId, Millis, Version};
 use tt_protocol::policy::Policy;
 use tt_protocol::value::Value;
 
@@ -54,6 +54,8 @@ pub(crate) struct Context<'a> {
     /// The operator decided that these rows go in: what the device may do is not asked, and since its copy
     /// has followed the hub by now, it gets them like every other device.
     pub(crate) released: bool,
+    /// The hub's time: nothing in a changeset happened later.
+    pub(crate) now: Millis,
 }
 
 /// Why a changeset cannot be merged. The caller rolls back to before it.
@@ -298,8 +300,9 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    const fn stamp(&self, at: i64) -> Stamp {
-        Stamp { at, edge: self.context.edge }
+    /// A device whose clock is ahead and was never measured, or that lies, must not win for ever.
+    fn stamp(&self, at: i64) -> Stamp {
+        Stamp { at: at.min(self.context.now.0), edge: self.context.edge }
     }
 
     /// Keeps the image of a row and deletes it.

@@ -5,6 +5,7 @@ use super::{Changeset, MergeError, Outcome, feed, merge, read_shape, schema};
 use crate::devices;
 use rusqlite::{Connection, OptionalExtension as _};
 use std::sync::Arc;
+use tt_migrations::programs_triggers;
 use tt_migrations::replica::Replica;
 use tt_protocol::change::PieceError;
 use tt_protocol::number::{EdgeId, Millis, Seq, Version};
@@ -62,12 +63,14 @@ fn merge_new(
     let Changeset { edge, seq, hash, pieces, cursor } = changeset;
     if schema::follow(conn, policy, pieces)? {
         *replica = read_shape(conn, policy)?;
+        programs_triggers::renew(conn, replica)?;
         schema::declare(conn, replica, version)?;
     }
     let role = devices::role(conn, *edge)?;
     let role = Some(role.as_str());
     let (edge_id, cursor, released) = (*edge, *cursor, false);
-    let context = merge::Context { conn, replica, policy, edge: edge_id, role, cursor, version, released };
+    let context =
+        merge::Context { conn, replica, policy, edge: edge_id, role, cursor, version, now, released };
     merge::Merge::run(context, pieces)?;
     let row = (edge.0, seq.0 as i64, hash, version.0 as i64, now.0);
     conn.prepare_cached(

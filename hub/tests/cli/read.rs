@@ -77,6 +77,22 @@ fn edges_have_the_shape_that_scripts_read() {
 }
 
 #[test]
+fn a_clock_that_is_off_is_seen_in_edges_and_in_status() {
+    let folder = Folder::with_hub();
+    enrolled(&folder);
+    assert_eq!(folder.json(&["status"])["clocks_off"], json!({}));
+    assert!(!folder.hub(&["status"]).fine().stdout.contains("CLOCKS OFF"));
+    let conn = Connection::open(folder.database()).unwrap();
+    conn.execute("UPDATE _sync_edge SET clock_offset_ms = 86400000", []).unwrap();
+    let said = folder.hub(&["edges"]).fine().stdout;
+    assert!(said.contains("OFF +86400000 ms"), "{said}");
+    assert!(said.contains("the clock of station-1 is 24 h ahead"), "{said}");
+    assert_eq!(folder.json(&["status"])["clocks_off"], json!({ "station-1": 86_400_000 }));
+    let said = folder.hub(&["status"]).fine().stdout;
+    assert!(said.contains("CLOCKS OFF  1: station-1 (86400000 ms)"), "{said}");
+}
+
+#[test]
 fn status_is_one_screen() {
     let folder = Folder::with_hub();
     enrolled(&folder);

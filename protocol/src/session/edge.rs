@@ -1,18 +1,21 @@
 //! The edge's end of a link.
 //!
 //! * `handle_link`, `handle_frame`, `handle_dirty`, `handle_cut`, `handle_waiting`, `handle_piece_sent`,
-//!   `handle_verdict` say what happened; `poll_output` says what to do; `in_step` says whether anything
+//!   `handle_verdict`, `handle_time`, `handle_clock_set` say what happened; `poll_output` says what to do; `in_step` says whether anything
 //!   is left to do.
 //! * One changeset is in flight at a time; a new cut is made only when all earlier ones are acknowledged.
 //! * One pull is outstanding at a time. A feed that was made before the hub had merged the last cut is
 //!   dropped, and until the next one is applied no cut is made: so both directions advance every round,
 //!   also under continuous writes.
 
+mod timing;
+
 use super::{Assembly, WholeFeed};
 use crate::audit::Compared;
 use crate::frame::{Ack, EdgeFrame, FeedPiece, Hello, HubFrame, PROTOCOL, Pull, Welcome};
 use crate::number::{Millis, Seq, Version};
 use std::collections::VecDeque;
+use timing::Timing;
 
 /// What the rim must do, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +67,7 @@ enum Sending {
 #[derive(Debug)]
 pub struct EdgeSession {
     up: bool,
-    greeted_at: Millis,
+    timing: Timing,
     hello: Hello,
     cursor: Version,
     last_cut: Seq,
@@ -90,7 +93,7 @@ impl EdgeSession {
     pub fn new(hello: Hello, wait: bool) -> Self {
         Self {
             up: false,
-            greeted_at: hello.now,
+            timing: Timing::new(hello.now),
             cursor: hello.cursor,
             last_cut: hello.last_seq,
             merged: Seq(0),
@@ -168,7 +171,10 @@ impl EdgeSession {
             HubFrame::Ack(ack) => self.acknowledged(ack),
             HubFrame::Feed(piece) => self.feed_piece(piece),
             HubFrame::Compared(compared) => self.outputs.push_back(Output::Heal(compared)),
-            HubFrame::Pong(_) => {}
+            HubFrame::Pong(pong) => {
+                let offset = self.timing.answered(now, &pong);
+                self.outputs.extend(offset.map(Output::ClockOffset));
+            }
         }
         self.advance();
     }
@@ -223,6 +229,26 @@ impl EdgeSession {
         self.advance();
     }
 
+    /// Time passes: the offset of the clock is measured again when that is due.
+    pub fn handle_time(&mut self, now: Millis) {
+        if self.up && self.timing.is_due(now) {
+            self.ping(now);
+        }
+    }
+
+    /// Somebody has set the clock, which shows `now`: its offset is measured anew.
+    pub fn handle_clock_set(&mut self, now: Millis) {
+        self.timing.forget();
+        if self.up {
+            self.ping(now);
+        }
+    }
+
+    fn ping(&mut self, now: Millis) {
+        let ping = self.timing.ask(now);
+        self.outputs.push_back(Output::Send(ping));
+    }
+
     fn welcome(&mut self, now: Millis, welcome: &Welcome) {
         if welcome.protocol != PROTOCOL || welcome.epoch != self.hello.epoch {
             let reason = "the hub has begun a new epoch or speaks another version: reseed this device";
@@ -233,8 +259,10 @@ impl EdgeSession {
         self.merged = welcome.merged;
         self.pieces_held = welcome.pieces_held;
         self.hub_version = welcome.version;
-        let middle = self.greeted_at.0 + (now.0 - self.greeted_at.0) / 2;
-        self.outputs.push_back(Output::ClockOffset(middle - welcome.now.0));
+        let offset = self.timing.welcomed(now, welcome.now);
+        self.outputs.extend(offset.map(Output::ClockOffset));
+        // The hub may have been busy before it welcomed this device: a ping can be quicker.
+        self.ping(now);
         if welcome.merged > Seq(0) {
             // What the hub merged and whose acknowledgement was lost need not be sent again.
             let (seq, version, watermark) = (welcome.merged, welcome.merged_as, welcome.watermark);

@@ -3,6 +3,7 @@
 //! A crash drops all that is not in a file: sessions, frames under way, connections. Programs and readers
 //! have connections of their own, which live on.
 
+mod clocks;
 mod decide;
 mod settle;
 
@@ -38,6 +39,8 @@ pub struct EdgeNode {
     ghost: Option<Link>,
     /// The device's clock minus true time.
     pub clock_ms: i64,
+    /// How often it was started, and the true time of the last start.
+    start: (i64, i64),
     /// Why the hub refused it.
     pub refused: Option<String>,
 }
@@ -100,7 +103,16 @@ impl World {
         let node = Node::new(path);
         node.clock.rule(store.connection());
         let engine = Some(EdgeEngine::new(store));
-        self.edges.push(EdgeNode { node, engine, link: None, ghost: None, clock_ms: 0, refused: None });
+        let start = (1, self.now);
+        self.edges.push(EdgeNode {
+            node,
+            engine,
+            link: None,
+            ghost: None,
+            clock_ms: 0,
+            start,
+            refused: None,
+        });
         self.pass(0);
     }
 
@@ -212,13 +224,14 @@ impl World {
     /// When the store fails.
     pub fn link_again(&mut self, edge: usize) {
         let device = &mut self.edges[edge];
-        let now = Millis(self.now + device.clock_ms);
+        let reading = device.reading(self.now);
         let (Some(_), Some(engine)) = (&self.hub, &mut device.engine) else {
             return;
         };
         let id = self.next_link;
         self.next_link += 1;
-        engine.begin(now, true).expect("the store answers");
+        engine.look_at_clock(reading).expect("the store answers");
+        engine.begin(reading.wall, true).expect("the store answers");
         device.ghost = device.link.replace(Link::new(id));
     }
 
@@ -247,10 +260,12 @@ impl World {
     /// When its store fails, which nothing in a simulated world should make it do.
     pub fn step_edge(&mut self, edge: usize) -> bool {
         let device = &mut self.edges[edge];
-        let now = Millis(self.now + device.clock_ms);
+        let reading = device.reading(self.now);
+        let now = reading.wall;
         let Some(engine) = &mut device.engine else {
             return false;
         };
+        engine.look_at_clock(reading).expect("the store answers");
         if engine.store_mut().written_by_others().expect("the store answers") {
             engine.dirty();
         }

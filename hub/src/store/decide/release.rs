@@ -19,8 +19,8 @@ struct Listed {
 
 impl Desk<'_> {
     fn context(&self, edge: EdgeId) -> Context<'_> {
-        let Self { conn, replica, policy, version, .. } = *self;
-        Context { conn, replica, policy, edge, role: None, cursor: version, version, released: true }
+        let Self { conn, replica, policy, version, now } = *self;
+        Context { conn, replica, policy, edge, role: None, cursor: version, version, now, released: true }
     }
 
     /// Merges one row, changed at the hub just now.
