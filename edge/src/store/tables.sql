@@ -17,3 +17,8 @@ CREATE TABLE IF NOT EXISTS _sync_piece(
   bytes BLOB NOT NULL,
   PRIMARY KEY(seq, place)
 ) WITHOUT ROWID;
+
+-- Unique indexes of the hub's that the rows here do not allow yet: tried again after every feed.
+CREATE TABLE IF NOT EXISTS _sync_later(
+  sql TEXT PRIMARY KEY
+) WITHOUT ROWID;
