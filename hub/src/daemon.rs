@@ -128,7 +128,7 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
 }
 
 /// The policy that `init` put into the database.
-fn kept_policy(path: &Path) -> Result<Policy, DaemonError> {
+pub(crate) fn kept_policy(path: &Path) -> Result<Policy, DaemonError> {
     let conn = database::open(path)?;
     let text = state::get_text(&conn, state::POLICY).map_err(|error| DatabaseError::new(path, &error))?;
     match text {

@@ -6,6 +6,7 @@
 //! * `program`: runs the program, and keeps what it said
 //! * `init`: a hub is there whole or not at all, and what it adopts stays as it was
 //! * `read`: the JSON that scripts read
+//! * `migrate`: numbered changes of the schema, with and without the daemon
 //! * `daemon`: where it listens, that it is alone, and how it stops
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
@@ -14,6 +15,8 @@
 mod daemon;
 #[path = "cli/init.rs"]
 mod init;
+#[path = "cli/migrate.rs"]
+mod migrate;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/read.rs"]
@@ -32,6 +35,7 @@ fn what_is_not_understood_is_bad_usage() {
         &["serve", "--listen", "nowhere"],
         &["serve", "--advertise", "no-port"],
         &["conflicts", "show", "x"],
+        &["migrate", "down"],
     ] {
         let said = folder.hub(arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
@@ -44,9 +48,16 @@ fn what_is_not_understood_is_bad_usage() {
 #[test]
 fn without_a_hub_every_command_names_the_folder_and_init() {
     let folder = Folder::new();
-    for command in
-        [&["serve"][..], &["invite", "a"], &["edges"], &["revoke", "a"], &["status"], &["conflicts"]]
-    {
+    for command in [
+        &["serve"][..],
+        &["invite", "a"],
+        &["edges"],
+        &["revoke", "a"],
+        &["status"],
+        &["conflicts"],
+        &["migrate"],
+        &["migrate", "up"],
+    ] {
         let said = folder.hub(command);
         assert_eq!(said.code, 1, "{command:?}");
         let folder = folder.data().display().to_string();

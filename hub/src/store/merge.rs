@@ -14,6 +14,7 @@ mod repair;
 mod retry;
 mod revive;
 mod update;
+mod waiting;
 
 use super::conflict::{self, Entry, Kind as ConflictKind};
 use super::log::KeyLog;
@@ -94,6 +95,8 @@ pub(crate) struct Merge<'a> {
     reparented: Vec<(Arc<Tracked>, Key, Row)>,
     /// When the device made the changes that were read last: the time of what follows from them.
     at: i64,
+    /// Rows of this edge that wait for the schema, with their entries.
+    unplaced: waiting::Unplaced,
     /// Tables with new foreign ids.
     grown: BTreeSet<String>,
     conflicts: u64,
@@ -116,13 +119,15 @@ impl<'a> Merge<'a> {
             moved: Vec::new(),
             brought_back: Vec::new(),
             at: 0,
+            unplaced: waiting::Unplaced::new(),
             reparented: Vec::new(),
             grown: BTreeSet::new(),
             conflicts: 0,
         };
+        merge.read_unplaced()?;
         for piece in pieces {
             for change in decode_piece(piece)? {
-                merge.change(&change)?;
+                merge.change(change)?;
             }
         }
         merge.retry_waiting()?;
@@ -131,51 +136,20 @@ impl<'a> Merge<'a> {
         merge.finish()
     }
 
-    fn change(&mut self, change: &TableChange) -> Result<(), MergeError> {
-        let Some(tracked) = self.mergeable(change) else {
-            return self.hold_for_schema(change);
+    fn change(&mut self, change: TableChange) -> Result<(), MergeError> {
+        let Some(tracked) = fits(self.context.replica, &change).map(Arc::clone) else {
+            return self.wait_for_schema(&change);
         };
+        let change = self.without_unplaced(&tracked, change)?;
         if change.rows.rows() > 0 {
             self.at = change.time(0);
         }
         match change.kind {
-            Kind::Delete => self.deletes(&tracked, change),
-            Kind::Update => self.updates(&tracked, change),
-            Kind::Insert => self.inserts(&tracked, change),
+            Kind::Delete => self.deletes(&tracked, &change),
+            Kind::Update => self.updates(&tracked, &change),
+            Kind::Insert => self.inserts(&tracked, &change),
             Kind::Put | Kind::Gone => Err(PieceError::Shape.into()),
         }
-    }
-
-    /// The hub's table, if it has all the columns of the change under the same key.
-    fn mergeable(&self, change: &TableChange) -> Option<Arc<Tracked>> {
-        let tracked = self.context.replica.get(&change.table)?;
-        let same_key = tracked.keys() == change.keys
-            && tracked
-                .names
-                .iter()
-                .zip(&change.columns)
-                .take(change.keys)
-                .all(|(a, b)| a.eq_ignore_ascii_case(b));
-        let known = change.columns.iter().all(|column| tracked.place(column).is_some());
-        (same_key && known).then(|| Arc::clone(tracked))
-    }
-
-    fn hold_for_schema(&mut self, change: &TableChange) -> Result<(), MergeError> {
-        for index in 0..change.rows.rows() {
-            let key: Vec<(String, Value)> = zip_owned(&change.columns, change.key(index));
-            let values: Vec<(String, Value)> = match change.kind {
-                Kind::Update => {
-                    let new = (0..change.others()).map(|place| change.pair(index, place).1);
-                    zip_owned(&change.columns, change.key(index).chain(new))
-                }
-                _ => zip_owned(&change.columns, change.values(index)),
-            };
-            let action = "held whole: the hub does not have this table or column";
-            let lost = self.stamp(change.time(index));
-            let entry = Entry::new(ConflictKind::Schema, &change.table, key, lost, action);
-            self.list(Entry { row: Some(values), ..entry })?;
-        }
-        Ok(())
     }
 
     fn finish(self) -> Result<u64, MergeError> {
@@ -254,6 +228,20 @@ impl<'a> Merge<'a> {
         self.vacate(tracked, row, None);
         Ok(())
     }
+}
+
+/// The hub's table, if it has all the columns of the change under the same key.
+pub(super) fn fits<'r>(replica: &'r Replica, change: &TableChange) -> Option<&'r Arc<Tracked>> {
+    let tracked = replica.get(&change.table)?;
+    let same_key = tracked.keys() == change.keys
+        && tracked
+            .names
+            .iter()
+            .zip(&change.columns)
+            .take(change.keys)
+            .all(|(a, b)| a.eq_ignore_ascii_case(b));
+    let known = change.columns.iter().all(|column| tracked.place(column).is_some());
+    (same_key && known).then_some(tracked)
 }
 
 /// A row whose id is fresh here (a program on a device chose it by itself) is not one of the hub's: what

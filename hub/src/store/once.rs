@@ -60,6 +60,7 @@ fn merge_new(
     now: Millis,
 ) -> Result<(), MergeError> {
     let Changeset { edge, seq, hash, pieces, .. } = changeset;
+    let pieces = &*schema::by_present_names(conn, *edge, pieces, version)?;
     if schema::follow(conn, policy, pieces)? {
         *replica = Arc::new(install(conn, policy, EdgeId::HUB)?.replica);
         schema::declare(conn, replica, version)?;
