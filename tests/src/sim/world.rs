@@ -3,6 +3,7 @@
 //! A crash drops all that is not in a file: sessions, frames under way, connections. Programs and readers
 //! have connections of their own, which live on.
 
+mod schema;
 mod settle;
 
 use super::clock::NodeClock;
