@@ -10,6 +10,7 @@ mod heal;
 mod outbox;
 mod rebase;
 mod scale;
+mod steps;
 
 pub use cut::Cut;
 pub(crate) use cut::keep;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use tt_migrations::capture::ids;
 use tt_migrations::capture::install::{InstallError, install};
 use tt_migrations::connection;
+use tt_migrations::evolve::EvolveError;
 use tt_migrations::follow::{self, FollowError};
 use tt_migrations::programs_triggers::{self, LeftOut, Told};
 use tt_migrations::replica::Replica;
@@ -65,6 +67,17 @@ pub enum StoreError {
     /// The hub's schema has changed in a way that cannot be followed here.
     #[error("the hub's schema cannot be followed: {0}")]
     Follow(#[from] FollowError),
+    /// A step of the hub's schema cannot be made here.
+    #[error(
+        "{what} cannot be made here: {source}; the hub's rows wait until it can. Put right what stands against it (often a \
+         view or a trigger of a program), or fetch the file anew with tt-edge reseed"
+    )]
+    Step {
+        /// Which step.
+        what: String,
+        /// What stands against it.
+        source: EvolveError,
+    },
     /// The file belongs to no hub.
     #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
     NotJoined,
@@ -103,6 +116,8 @@ pub struct EdgeStore {
     data_version: i64,
     told: Told,
     clock: Option<scale::Kept>,
+    /// A cut that was made before a step of the schema, and that nobody was told of.
+    cut_ahead: Option<Cut>,
 }
 
 impl EdgeStore {
@@ -115,10 +130,14 @@ impl EdgeStore {
         conn.pragma_update(None, "synchronous", "FULL")?;
         let device = device_of(&conn)?.ok_or(StoreError::NotJoined)?;
         let (replica, policy) = (Arc::default(), Arc::new(policy));
-        let mut store =
-            Self { conn, replica, policy, device, data_version: -1, clock: None, told: Told::default() };
+        let (clock, told, cut_ahead) = (None, Told::default(), None);
+        let mut store = Self { conn, replica, policy, device, data_version: -1, clock, told, cut_ahead };
         let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(TABLES)?;
+        tx.execute_batch(state::TABLES)?;
+        for former in &state::formers(&tx)? {
+            Arc::make_mut(&mut store.policy).follow(former);
+        }
         store.replica = Arc::new(install(&tx, &store.policy, device)?.replica);
         programs_triggers::renew(&tx, &store.replica)?;
         tx.commit()?;
@@ -249,7 +268,8 @@ impl EdgeStore {
         refresh(&tx, &self.policy, self.device, &mut self.replica)?;
         let cut = cut::cut(&tx, &self.replica, &self.policy, self.device, now.0)?;
         tx.commit()?;
-        Ok(cut)
+        let ahead = self.cut_ahead.take();
+        Ok(cut.or(ahead))
     }
 
     /// Applies a feed, whole or not at all.
@@ -257,6 +277,9 @@ impl EdgeStore {
     /// # Errors
     /// When the feed is damaged, needs a table that is not there, or SQLite fails.
     pub fn apply(&mut self, feed: &Feed) -> Result<Verdict, StoreError> {
+        if let Some(verdict) = self.make_steps(feed)? {
+            return Ok(verdict);
+        }
         // A feed that a power cut takes away is taken away with its cursor, and comes again.
         self.without_sync(|store| store.apply_in_one(feed))
     }
@@ -275,6 +298,9 @@ impl EdgeStore {
         }
         let verdict = apply::Apply::new(&tx, &self.replica, &self.policy, self.device)?.run(feed)?;
         if verdict == Verdict::Applied {
+            if steps::try_later(&tx)? {
+                self.replica = Arc::new(install(&tx, &self.policy, self.device)?.replica);
+            }
             tx.commit()?;
             self.tell_left_out()?;
         }
@@ -344,6 +370,7 @@ fn follow_hub(conn: &Connection, feed: &Feed) -> Result<bool, StoreError> {
     for piece in &feed.pieces {
         for definition in decode_definitions(piece)?.unwrap_or_default() {
             changed |= follow::follow(conn, &definition)?;
+            follow::compare_defaults(conn, &definition)?;
             follow::declared(conn, &definition)?;
         }
     }

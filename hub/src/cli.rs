@@ -7,6 +7,7 @@ mod conflicts;
 mod edges;
 mod init;
 mod invite;
+mod migrate;
 mod output;
 mod status;
 
@@ -16,6 +17,7 @@ use crate::daemon::{self, DaemonError};
 use crate::database::DatabaseError;
 use crate::devices::DevicesError;
 use crate::folder::FolderError;
+use crate::store::migrate::MigrateError;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -57,6 +59,8 @@ enum Command {
     },
     /// Show how the hub is doing.
     Status,
+    /// Show or apply numbered changes of the schema.
+    Migrate(migrate::Arguments),
     /// List what could not be merged or was overruled, and decide about it.
     Conflicts(conflicts::Arguments),
 }
@@ -80,6 +84,8 @@ enum CliError {
     Init(#[from] init::InitError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Migrate(Box<MigrateError>),
     #[error(
         "cannot read the hub's database: {0}; run `tt-hub status`, and bring back a backup if it fails, too"
     )]
@@ -96,6 +102,12 @@ enum CliError {
     NoConflict(i64),
     #[error("cannot print: {0}")]
     Output(#[from] std::io::Error),
+}
+
+impl From<MigrateError> for CliError {
+    fn from(error: MigrateError) -> Self {
+        Self::Migrate(Box::new(error))
+    }
 }
 
 /// Where a command works and how it prints.
@@ -135,6 +147,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Revoke { name } => invite::revoke(place, name),
         Command::Edges => edges::run(place),
         Command::Status => status::run(place),
+        Command::Migrate(arguments) => migrate::run(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),
     }
 }

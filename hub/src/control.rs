@@ -9,6 +9,7 @@ pub(crate) mod decision;
 
 use crate::devices::{self, DevicesError};
 use crate::folder::Folder;
+use crate::store::migrate::MigrateError;
 use decision::{Outcome, Wish};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
+use tt_migrations::runner::Migration;
 use tt_protocol::number::{EdgeId, Millis};
 use tt_protocol::token::Token;
 
@@ -23,6 +25,8 @@ use tt_protocol::token::Token;
 pub(crate) const LINE_BYTES_MAX: u64 = 1024 * 1024;
 /// Longer than the daemon's slowest commit should take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// A migration may write every row of a large table.
+const MIGRATE_DEADLINE: Duration = Duration::from_secs(3_600);
 
 /// What a command asks of the hub.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +57,8 @@ pub(crate) enum Request {
         /// The same for all of them.
         decision: Wish,
     },
+    /// Apply the numbered SQL files that wait in the hub's folder.
+    Migrate,
 }
 
 /// What the hub answers.
@@ -73,6 +79,8 @@ pub(crate) enum Reply {
         /// In the order of the numbers.
         outcomes: Vec<Outcome>,
     },
+    /// Migrations were applied, all that waited or those before the one that failed.
+    Migrated(Migrated),
     /// It was not done, and why.
     Failed {
         /// For a person.
@@ -89,6 +97,15 @@ pub(crate) struct State {
     pub(crate) linked: Vec<u16>,
     /// Why it cannot work at the moment.
     pub(crate) failing: Option<String>,
+}
+
+/// What applying migrations came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Migrated {
+    /// Numbers and names of those that were applied.
+    pub(crate) applied: Vec<(u32, String)>,
+    /// Why the next one was not.
+    pub(crate) failed: Option<String>,
 }
 
 /// A new invitation.
@@ -141,6 +158,7 @@ pub(crate) fn perform(
     match request {
         Request::State => Ok((Reply::Failed { reason: "only a running hub has a state".into() }, None)),
         Request::Decide { .. } => Ok((Reply::Failed { reason: "the store decides".into() }, None)),
+        Request::Migrate => Ok((Reply::Failed { reason: "migrations need the whole store".into() }, None)),
         Request::Revoke { name } => {
             let cut = devices::revoke(conn, &name, now)?;
             let device = cut.map(|edge| edge.0);
@@ -166,6 +184,25 @@ pub(crate) fn perform(
     }
 }
 
+/// Applies migrations one after the other, up to the first that fails.
+pub(crate) fn migrate(
+    waiting: Vec<Migration>,
+    mut apply: impl FnMut(&Migration) -> Result<bool, MigrateError>,
+) -> Migrated {
+    let mut migrated = Migrated::default();
+    for migration in waiting {
+        match apply(&migration) {
+            Ok(true) => migrated.applied.push((migration.number, migration.name.into_owned())),
+            Ok(false) => {}
+            Err(error) => {
+                migrated.failed = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    migrated
+}
+
 /// Asks the running daemon. `None`: no daemon runs.
 pub(crate) fn ask(folder: &Folder, request: &Request) -> Result<Option<Reply>, ControlError> {
     let socket = folder.control();
@@ -180,7 +217,8 @@ pub(crate) fn ask(folder: &Folder, request: &Request) -> Result<Option<Reply>, C
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     let mut talk = || {
-        stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
+        let deadline = if matches!(request, Request::Migrate) { MIGRATE_DEADLINE } else { ANSWER_DEADLINE };
+        stream.set_read_timeout(Some(deadline))?;
         stream.write_all(line.as_bytes())?;
         let mut answer = String::new();
         BufReader::new(&stream).take(LINE_BYTES_MAX).read_line(&mut answer)?;

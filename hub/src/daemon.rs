@@ -137,7 +137,7 @@ pub(crate) fn open_alone(folder: &Folder) -> Result<(Lock, HubStore), DaemonErro
 }
 
 /// The policy that `init` put into the database.
-fn kept_policy(path: &Path) -> Result<Policy, DaemonError> {
+pub(crate) fn kept_policy(path: &Path) -> Result<Policy, DaemonError> {
     let conn = database::open(path)?;
     let text = state::get_text(&conn, state::POLICY).map_err(|error| DatabaseError::new(path, &error))?;
     match text {

@@ -4,8 +4,10 @@
 //! wait by then are merged in one commit (group commit), and only then their acknowledgements leave.
 
 use crate::store::decide::{DecideError, Decided, Decision};
+use crate::store::migrate::MigrateError;
 use crate::store::{Changeset, HubStore, MergeError, Outcome, StoreError};
 use std::collections::{BTreeMap, HashMap};
+use tt_migrations::runner::Migration;
 use tt_protocol::frame::{EdgeFrame, HubFrame, Report};
 use tt_protocol::number::{EdgeId, Millis, Version};
 use tt_protocol::session::WholeFeed;
@@ -161,6 +163,17 @@ impl Engine {
             self.collect(now, &mut actions)?;
         }
         Ok(actions)
+    }
+
+    /// Applies a migration, and tells every edge that there is something new. False when the database has
+    /// it already.
+    ///
+    /// # Errors
+    /// [`MigrateError`]; nothing of it is left then.
+    pub fn migrate(&mut self, migration: &Migration, now: Millis) -> Result<bool, MigrateError> {
+        let applied = self.store.migrate(migration, now)?;
+        self.announce();
+        Ok(applied)
     }
 
     fn collect(&mut self, now: Millis, actions: &mut Vec<Action>) -> Result<(), StoreError> {

@@ -76,6 +76,11 @@ impl Folder {
         self.0.join("hub.addr.json")
     }
 
+    /// Numbered SQL of the operator's.
+    pub(crate) fn migrations(&self) -> PathBuf {
+        self.0.join("migrations")
+    }
+
     /// Where `init` builds what it then puts in place.
     pub(crate) fn staging(&self) -> PathBuf {
         self.0.join(".init")

@@ -12,6 +12,7 @@ pub mod feed;
 mod local;
 mod log;
 mod merge;
+pub mod migrate;
 mod once;
 mod same;
 mod schema;
@@ -100,6 +101,8 @@ pub struct HubStore {
     version: Version,
     data_version: i64,
     told: programs_triggers::Told,
+    /// The shape of the file at which it was last looked what went, and what need not wait any more.
+    looked_at: i64,
 }
 
 impl HubStore {
@@ -118,6 +121,7 @@ impl HubStore {
             version: Version(0),
             data_version: -1,
             told: programs_triggers::Told::default(),
+            looked_at: -1,
         };
         store.prepare()?;
         Ok(store)
@@ -125,9 +129,12 @@ impl HubStore {
 
     fn prepare(&mut self) -> Result<(), StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        tx.execute_batch(state::TABLES)?;
+        for former in &state::formers(&tx)? {
+            Arc::make_mut(&mut self.policy).follow(former);
+        }
         tx.execute_batch(TABLES)?;
         tx.execute_batch(devices::TABLES)?;
-        tx.execute_batch(state::TABLES)?;
         state::set(&tx, state::DEVICE, i64::from(EdgeId::HUB.0))?;
         let new = state::get(&tx, state::EPOCH)?.is_none();
         if new {
@@ -238,7 +245,7 @@ impl HubStore {
         now: Millis,
     ) -> Result<Vec<Result<Outcome, MergeError>>, StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut version = catch_up(&tx, &self.policy, &mut self.replica, now)?;
+        let mut version = begin(&tx, &self.policy, &mut self.replica, self.looked_at, now)?;
         let mut outcomes = Vec::with_capacity(changesets.len());
         for changeset in changesets {
             let outcome = merge_one(&tx, &mut self.replica, &self.policy, changeset, &mut version, now);
@@ -250,12 +257,16 @@ impl HubStore {
             }
             outcomes.push(outcome);
         }
+        if self.replica.schema_version != self.looked_at {
+            schema::release(&tx, &self.replica, &self.policy, &mut version, now)?;
+        }
         if version != self.version {
             state::set(&tx, state::VERSION, version.0 as i64)?;
         }
         tx.commit()?;
         self.version = version;
         self.tell_left_out()?;
+        self.looked_at = self.replica.schema_version;
         Ok(outcomes)
     }
 
@@ -277,19 +288,28 @@ impl HubStore {
     }
 }
 
-/// What must come before anything of ours is written: the present shape, and a cut of what programs at
-/// the hub wrote. Gives the version that is reached.
-fn catch_up(
+/// Every write begins with what programs at the hub did: to the schema, and to the rows. Gives the
+/// version that the database is at then.
+fn begin(
     conn: &Connection,
     policy: &Policy,
     replica: &mut Arc<Replica>,
+    looked_at: i64,
     now: Millis,
 ) -> Result<Version, StoreError> {
     refresh(conn, policy, replica)?;
     let version = Version(state::get(conn, state::VERSION)?.unwrap_or(0).unsigned_abs());
-    let declared = schema::declare(conn, replica, version.next())?;
-    let cut = local::cut(conn, replica, policy, version.next(), now.0)?;
-    Ok(if cut || declared { version.next() } else { version })
+    let mut moved = local::cut(conn, replica, policy, version.next(), now.0)?;
+    if replica.schema_version != looked_at {
+        moved |= schema::observe(conn, replica, version.next())?;
+        // Our own tables have followed, which SQLite counts as well.
+        let seen = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+        if seen != replica.schema_version {
+            Arc::make_mut(replica).schema_version = seen;
+        }
+    }
+    moved |= schema::declare(conn, replica, version.next())?;
+    Ok(if moved { version.next() } else { version })
 }
 
 /// Reads the shape again when a program changed it, and puts capture right.

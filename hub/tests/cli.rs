@@ -7,6 +7,7 @@
 //! * `init`: a hub is there whole or not at all, and what it adopts stays as it was
 //! * `read`: the JSON that scripts read
 //! * `decide`: the operator decides about the conflict list
+//! * `migrate`: numbered changes of the schema, with and without the daemon
 //! * `daemon`: where it listens, that it is alone, and how it stops
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
@@ -17,6 +18,8 @@ mod daemon;
 mod decide;
 #[path = "cli/init.rs"]
 mod init;
+#[path = "cli/migrate.rs"]
+mod migrate;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/read.rs"]
@@ -41,6 +44,7 @@ fn what_is_not_understood_is_bad_usage() {
         &["conflicts", "edit", "7"],
         &["conflicts", "dismiss", "x"],
         &["conflicts", "--kind", "odd"],
+        &["migrate", "down"],
     ] {
         let said = folder.hub(arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
@@ -53,9 +57,16 @@ fn what_is_not_understood_is_bad_usage() {
 #[test]
 fn without_a_hub_every_command_names_the_folder_and_init() {
     let folder = Folder::new();
-    for command in
-        [&["serve"][..], &["invite", "a"], &["edges"], &["revoke", "a"], &["status"], &["conflicts"]]
-    {
+    for command in [
+        &["serve"][..],
+        &["invite", "a"],
+        &["edges"],
+        &["revoke", "a"],
+        &["status"],
+        &["conflicts"],
+        &["migrate"],
+        &["migrate", "up"],
+    ] {
         let said = folder.hub(command);
         assert_eq!(said.code, 1, "{command:?}");
         let folder = folder.data().display().to_string();

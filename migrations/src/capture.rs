@@ -7,6 +7,8 @@
 pub mod base;
 pub mod collect;
 mod default;
+pub mod gone;
 pub mod ids;
 pub mod install;
+pub mod rename;
 pub mod triggers;

@@ -76,6 +76,26 @@ pub fn follow(conn: &Connection, wanted: &TableDefinition) -> Result<bool, Follo
     Ok(!statements.is_empty())
 }
 
+/// Where a program gave a column another default than the hub's, rows that neither wrote differ without
+/// a note: the table is compared.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn compare_defaults(conn: &Connection, hub: &TableDefinition) -> rusqlite::Result<()> {
+    let schema = Schema::read(conn)?;
+    let Some(own) = schema.table(&hub.name) else { return Ok(()) };
+    let differs = |column: &ColumnDefinition| {
+        let plain = |default: &Option<String>| {
+            default.as_ref().map(|text| literal(text).unwrap_or_else(|| text.clone()))
+        };
+        own.column(&column.name).is_some_and(|found| plain(&found.default) != plain(&column.default))
+    };
+    if hub.columns.iter().any(differs) {
+        conn.execute("UPDATE _sync_table SET audit = 1 WHERE name = ?1 COLLATE NOCASE", [&hub.name])?;
+    }
+    Ok(())
+}
+
 /// Definitions that other nodes have not been told yet; they are marked as told.
 ///
 /// # Errors

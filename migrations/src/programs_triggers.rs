@@ -44,9 +44,7 @@ pub fn renew(conn: &Connection, replica: &Replica) -> Result<()> {
     if copied_for(conn) == Some(replica.schema_version) {
         return Ok(());
     }
-    for (name, _) in failing::copies(conn)? {
-        conn.execute_batch(&format!("DROP TRIGGER temp.{}", ident(&name)))?;
-    }
+    put_away(conn)?;
     conn.execute_batch(TABLES)?;
     for judged in judge(conn, replica)? {
         match &judged.verdict {
@@ -60,6 +58,20 @@ pub fn renew(conn: &Connection, replica: &Replica) -> Result<()> {
         }
     }
     conn.execute("INSERT INTO temp._sync_copied VALUES (?1)", [replica.schema_version])?;
+    Ok(())
+}
+
+/// Drops all copies: the tables that they name are about to change. [`renew`] makes them again.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn put_away(conn: &Connection) -> Result<()> {
+    for (name, _) in failing::copies(conn)? {
+        conn.execute_batch(&format!("DROP TRIGGER temp.{}", ident(&name)))?;
+    }
+    if copied_for(conn).is_some() {
+        conn.execute("DELETE FROM temp._sync_copied", [])?;
+    }
     Ok(())
 }
 

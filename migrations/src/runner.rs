@@ -63,6 +63,16 @@ pub enum MigrationError {
         /// The last applied number.
         last: u32,
     },
+    /// A number is missing.
+    #[error(
+        "migration {number} waits, but {before} is the last before it; a number is missing in between: put its file back, or give {number} the next number"
+    )]
+    Gap {
+        /// Its number.
+        number: u32,
+        /// The one before it.
+        before: u32,
+    },
     /// The file itself ended the transaction.
     #[error("migration {0} ends its transaction itself; remove BEGIN, COMMIT and ROLLBACK from it")]
     OwnTransaction(u32),
@@ -199,11 +209,60 @@ pub fn apply_one(conn: &Connection, migration: &Migration, now_ms: i64) -> Resul
     if conn.is_autocommit() {
         return Err(MigrationError::OwnTransaction(*number));
     }
+    record(conn, migration, now_ms)?;
+    Ok(true)
+}
+
+/// Whether the database has this very migration.
+///
+/// # Errors
+/// When it has another one under the number, or a later one.
+pub fn is_applied(conn: &Connection, migration: &Migration) -> Result<bool, MigrationError> {
+    create_record(conn)?;
+    is_recorded(conn, migration)
+}
+
+/// Remembers a migration that was applied in the caller's transaction.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn record(conn: &Connection, migration: &Migration, now_ms: i64) -> Result<(), MigrationError> {
     conn.execute(
         "INSERT INTO main._sync_migration(number, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)",
-        params![number, name, migration.sha256(), now_ms],
+        params![migration.number, migration.name, migration.sha256(), now_ms],
     )?;
-    Ok(true)
+    Ok(())
+}
+
+/// What the database lacks of a set, after a look at the whole set: nothing edited, nothing late, nothing
+/// missing in between.
+///
+/// # Errors
+/// [`MigrationError`].
+pub fn waiting(conn: &Connection, set: &[Migration]) -> Result<Vec<Migration>, MigrationError> {
+    let known = applied(conn)?;
+    let last = known.iter().map(|each| each.number).max().unwrap_or(0);
+    let mut waiting: Vec<Migration> = Vec::new();
+    for migration in set {
+        let number = migration.number;
+        if let Some(each) = known.iter().find(|each| each.number == number) {
+            let found = migration.sha256();
+            if each.sha256 != found {
+                let (name, recorded) = (migration.name.to_string(), each.sha256.clone());
+                return Err(MigrationError::Edited { number, name, recorded, found });
+            }
+            continue;
+        }
+        if number < last {
+            return Err(MigrationError::Late { number, last });
+        }
+        let before = waiting.last().map_or(last, |before| before.number);
+        if before > 0 && number != before + 1 {
+            return Err(MigrationError::Gap { number, before });
+        }
+        waiting.push(migration.clone());
+    }
+    Ok(waiting)
 }
 
 /// Whether the database has this very migration.

@@ -3,6 +3,8 @@
 //! One table of names and integers, because every fact here is one number.
 
 use rusqlite::{Connection, OptionalExtension as _, Result};
+use tt_protocol::former::Former;
+use tt_protocol::frame::{from_bytes, to_bytes};
 
 /// The tables that every node has. None of ours declares a foreign key to a program's table.
 pub const TABLES: &str = "
@@ -28,9 +30,15 @@ pub const VERSION: &str = "version";
 pub const SEQ: &str = "seq";
 /// The device's clock minus the hub's, in milliseconds, as last measured.
 pub const CLOCK_OFFSET_MS: &str = "clock_offset_ms";
+/// The last step of the hub's schema that this node has made.
+pub const STEP: &str = "schema_step";
+/// Edge: the last step that the hub was told of.
+pub const STEP_TOLD: &str = "schema_step_told";
 
 /// The merge policy as TOML, as the hub has it.
 pub const POLICY: &str = "policy";
+/// Names that are gone, as this node's steps told them: the policy is written by the names of before.
+pub const FORMERS: &str = "former_names";
 /// Why this node cannot go on, in a sentence; empty when it can.
 pub const BLOCKED: &str = "blocked";
 
@@ -53,6 +61,33 @@ pub fn set_text(conn: &Connection, name: &str, value: &str) -> Result<()> {
                ON CONFLICT(name) DO UPDATE SET value = excluded.value";
     conn.prepare_cached(sql)?.execute((name, value))?;
     Ok(())
+}
+
+/// Names that are gone, oldest first.
+///
+/// # Errors
+/// When SQLite fails, or what was kept cannot be read.
+pub fn formers(conn: &Connection) -> Result<Vec<Former>> {
+    let Some(text) = get_text(conn, FORMERS)? else { return Ok(Vec::new()) };
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(damaged)?;
+    from_bytes(&bytes).map_err(damaged)
+}
+
+/// Keeps names that have gone now.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn add_formers(conn: &Connection, more: &[Former]) -> Result<()> {
+    if more.is_empty() {
+        return Ok(());
+    }
+    let mut all = formers(conn)?;
+    all.extend_from_slice(more);
+    set_text(conn, FORMERS, &data_encoding::HEXLOWER.encode(&to_bytes(&all)))
+}
+
+fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
 }
 
 /// Reads a fact; None when it was never set.

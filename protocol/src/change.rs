@@ -10,6 +10,7 @@ use crate::definition::TableDefinition;
 use crate::dictionary;
 use crate::frame::{from_bytes, to_bytes};
 use crate::limits::{COLUMNS_MAX, PIECE_BYTES_MAX};
+use crate::step::{MADE, STEP};
 use crate::value::ValueRef;
 use crate::varint::{Reader, put};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -160,7 +161,7 @@ fn with_dictionary(raw: &[u8]) -> Vec<u8> {
 }
 
 /// Large pieces are deflated fast: on two cores the processor, not the wireless, is what they wait for.
-fn deflate(out: Vec<u8>, raw: &[u8]) -> Vec<u8> {
+pub(crate) fn deflate(out: Vec<u8>, raw: &[u8]) -> Vec<u8> {
     let level = if raw.len() > 128 * 1024 { 2 } else { 6 };
     let mut encoder = flate2::write::DeflateEncoder::new(out, Compression::new(level));
     encoder.write_all(raw).expect("writing to a Vec cannot fail");
@@ -184,7 +185,7 @@ pub fn decode_definitions(bytes: &[u8]) -> Result<Option<Vec<TableDefinition>>, 
     }
 }
 
-/// Reads a piece that came from outside. A piece of definitions holds no rows.
+/// Reads a piece that came from outside. A piece about the schema holds no rows.
 ///
 /// # Errors
 /// When the bytes do not inflate within the limit, or are not a piece.
@@ -193,13 +194,13 @@ pub fn decode_piece(bytes: &[u8]) -> Result<Vec<TableChange>, PieceError> {
     match *mode {
         RAW => decode_raw(body),
         DEFLATED => decode_raw(&inflate(body)?),
-        DEFINITIONS => Ok(Vec::new()),
+        DEFINITIONS | STEP | MADE => Ok(Vec::new()),
         NAMED => decode_raw(&inflate_named(body)?),
         _ => Err(PieceError::Shape),
     }
 }
 
-fn inflate(body: &[u8]) -> Result<Vec<u8>, PieceError> {
+pub(crate) fn inflate(body: &[u8]) -> Result<Vec<u8>, PieceError> {
     let mut raw = Vec::new();
     let mut decoder = flate2::read::DeflateDecoder::new(body).take(PIECE_BYTES_MAX as u64 + 1);
     match decoder.read_to_end(&mut raw) {

@@ -16,3 +16,5 @@ pub const PIECES_MAX: u32 = 65_536;
 pub const CHANGESET_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of a snapshot sent in one frame.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+/// Text of one migration in bytes: it travels in one frame.
+pub const MIGRATION_BYTES_MAX: usize = 1024 * 1024;

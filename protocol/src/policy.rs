@@ -4,6 +4,7 @@
 //! the crate that knows files; here are only the words, their defaults and how names are looked up.
 //! Table, column and role names are compared as SQLite compares them: ASCII letters without case.
 
+use crate::former::Former;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -121,6 +122,15 @@ impl TableRule {
         self.writers.is_empty() || names(&self.writers, role)
     }
 
+    fn rename(&mut self, from: &str, to: &str) {
+        let lists = [&mut self.counters, &mut self.greatest, &mut self.key];
+        for name in lists.into_iter().chain(&mut self.together).flatten() {
+            if name.eq_ignore_ascii_case(from) {
+                to.clone_into(name);
+            }
+        }
+    }
+
     /// Every column that the rule names, once, in the order of the lists.
     #[must_use]
     pub fn columns(&self) -> Vec<&str> {
@@ -171,6 +181,21 @@ impl Policy {
         let named = self.tables.iter().find(|(table, _)| table.eq_ignore_ascii_case(name));
         named.map_or(&UNNAMED, |(_, rule)| rule)
     }
+
+    /// Rules follow a table or column to its new name: a count that is called otherwise still adds.
+    pub fn follow(&mut self, former: &Former) {
+        let key = self.tables.keys().find(|table| table.eq_ignore_ascii_case(&former.table)).cloned();
+        let (Some(key), Some(new)) = (key, &former.becomes) else { return };
+        match (&former.column, self.tables.get_mut(&key)) {
+            (Some(column), Some(rule)) => rule.rename(column, new),
+            (None, Some(_)) => {
+                if let Some(rule) = self.tables.remove(&key) {
+                    self.tables.insert(new.clone(), rule);
+                }
+            }
+            (_, None) => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +213,27 @@ mod tests {
         assert!(policy.table("PO_LINES").is_counter("good_count"));
         assert!(policy.table("Po_Lines").is_counter("GOOD_COUNT"));
         assert_eq!(policy.table("shipments"), &TableRule::ORDINARY);
+    }
+
+    #[test]
+    fn rules_follow_tables_and_columns_to_new_names() {
+        let rule = TableRule {
+            counters: list(&["good", "bad"]),
+            together: vec![list(&["Good", "c"])],
+            ..TableRule::default()
+        };
+        let mut policy = Policy { tables: BTreeMap::from([("t".to_owned(), rule)]), ..Policy::default() };
+        let former = |table: &str, column: Option<&str>, becomes: Option<&str>| Former {
+            table: table.to_owned(),
+            column: column.map(str::to_owned),
+            becomes: becomes.map(str::to_owned),
+        };
+        policy.follow(&former("T", Some("GOOD"), Some("fine")));
+        policy.follow(&former("t", None, Some("u")));
+        policy.follow(&former("u", Some("bad"), None));
+        policy.follow(&former("v", None, Some("w")));
+        assert_eq!(policy.table("u").columns(), ["fine", "bad", "c"]);
+        assert_eq!(policy.table("t"), &TableRule::ORDINARY);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! * `older`: programs with an older SQLite, and what they do to the file under a running daemon
 //! * `live`: what is written anywhere is everywhere soon, also after a change of address
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
+//! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
 #[path = "end_to_end/ages.rs"]
@@ -31,6 +32,8 @@ mod keyless;
 mod kills;
 #[path = "end_to_end/live.rs"]
 mod live;
+#[path = "end_to_end/migrate.rs"]
+mod migrate;
 #[path = "end_to_end/mistakes.rs"]
 mod mistakes;
 #[path = "end_to_end/older.rs"]

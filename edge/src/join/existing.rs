@@ -259,11 +259,13 @@ impl Meeting<'_> {
     }
 
     fn settle_state(&self, device: EdgeId, pieces: &[Vec<u8>], offered: u64) -> rusqlite::Result<Version> {
-        for name in [state::EPOCH, state::VERSION] {
+        for name in [state::EPOCH, state::VERSION, state::STEP] {
             state::set(self.local, name, state::get(self.hub, name)?.unwrap_or(0))?;
         }
-        if let Some(policy) = state::get_text(self.hub, state::POLICY)? {
-            state::set_text(self.local, state::POLICY, &policy)?;
+        for name in [state::POLICY, state::FORMERS] {
+            if let Some(text) = state::get_text(self.hub, name)? {
+                state::set_text(self.local, name, &text)?;
+            }
         }
         state::set(self.local, state::DEVICE, i64::from(device.0))?;
         state::set(self.local, state::SEQ, 0)?;

@@ -14,6 +14,7 @@ use tt_protocol::change::{Kind, encode_definitions};
 use tt_protocol::number::{EdgeId, Seq};
 use tt_protocol::pieces::{self, PieceBuilder};
 use tt_protocol::policy::Policy;
+use tt_protocol::step::encode_made;
 use tt_protocol::value::ValueRef;
 
 /// A changeset that was just cut.
@@ -49,12 +50,25 @@ pub(super) fn cut(
     if rows == 0 && definitions.is_empty() {
         return Ok(None);
     }
-    let mut pieces = if definitions.is_empty() { Vec::new() } else { vec![encode_definitions(&definitions)] };
+    let mut pieces: Vec<Vec<u8>> = names(conn)?.into_iter().collect();
+    if !definitions.is_empty() {
+        pieces.push(encode_definitions(&definitions));
+    }
     pieces.extend(sink.builder.finish());
     let seq = Seq(state::get(conn, state::SEQ)?.unwrap_or(0).unsigned_abs()).next();
     keep(conn, seq, &pieces, rows, now)?;
     scale::was_cut(conn, now)?;
     Ok(Some(Cut { seq, rows }))
+}
+
+/// By which names of tables and columns this changeset is written, when the hub does not know yet.
+fn names(conn: &Connection) -> Result<Option<Vec<u8>>> {
+    let step = state::get(conn, state::STEP)?.unwrap_or(0);
+    if state::get(conn, state::STEP_TOLD)?.unwrap_or(0) == step {
+        return Ok(None);
+    }
+    state::set(conn, state::STEP_TOLD, step)?;
+    Ok(Some(encode_made(step.unsigned_abs())))
 }
 
 /// Writes a changeset into the outbox under the next number.

@@ -28,3 +28,8 @@ CREATE TABLE IF NOT EXISTS _sync_clock(
   seen_ms INTEGER NOT NULL,
   cut_ms INTEGER NOT NULL
 );
+
+-- Unique indexes of the hub's that the rows here do not allow yet: tried again after every feed.
+CREATE TABLE IF NOT EXISTS _sync_later(
+  sql TEXT PRIMARY KEY
+) WITHOUT ROWID;

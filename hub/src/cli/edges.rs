@@ -6,6 +6,8 @@ use crate::control::{self, Reply, Request};
 use crate::database;
 use crate::devices::{self, Device};
 use crate::folder::Folder;
+use crate::store::conflict;
+use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 use tt_protocol::clock::CLOCK_TOLERANCE_MS;
 
@@ -15,8 +17,13 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
     let conn = database::open(&folder.database())?;
     let now = clock::now().0;
     let devices = devices::list(&conn)?;
+    let schemas = schemas(&conn, &devices)?;
     if place.json {
-        let list = devices.iter().map(|device| to_json(device, &linked, now));
+        let list = devices.iter().zip(&schemas).map(|(device, schema)| {
+            let mut json = to_json(device, &linked, now);
+            json["schema"] = json!(schema.text(device));
+            json
+        });
         return Ok(output::json(&Json::Array(list.collect()))?);
     }
     if devices.is_empty() {
@@ -31,12 +38,55 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
         let what = "what is written there is corrected for it, but set the clock";
         output::text(&format!("the clock of {name} is {span} {side}: {what}\n"))?;
     }
-    for device in &devices {
+    for (device, schema) in devices.iter().zip(&schemas) {
+        if let Some(waits) = schema.waits() {
+            output::text(&format!("{}: {waits}\n", device.name))?;
+        }
         if let (Some(reason), None) = (&device.state.blocked, device.revoked_at) {
             output::text(&format!("{} is blocked: {reason}\n", device.name))?;
         }
     }
     Ok(())
+}
+
+/// How far a device is with the hub's schema, and what of its rows waits for the hub's.
+struct SchemaState {
+    to_come: u64,
+    rows: u64,
+}
+
+impl SchemaState {
+    /// What waits, in words.
+    fn waits(&self) -> Option<String> {
+        let rows = (self.rows > 0).then(|| format!("rows that wait for the hub's schema: {}", self.rows));
+        let steps = (self.to_come > 0).then(|| format!("steps of the schema to come: {}", self.to_come));
+        match (rows, steps) {
+            (Some(rows), Some(steps)) => Some(format!("{rows}; {steps}")),
+            (rows, steps) => rows.or(steps),
+        }
+    }
+
+    /// The name of its shape, and what waits.
+    fn text(&self, device: &Device) -> Option<String> {
+        match (device.state.schema.clone(), self.waits()) {
+            (Some(name), Some(waits)) => Some(format!("{name}; {waits}")),
+            (name, waits) => name.or(waits),
+        }
+    }
+}
+
+fn schemas(conn: &Connection, devices: &[Device]) -> Result<Vec<SchemaState>, CliError> {
+    let rows = conflict::waiting_for_schema(conn)?;
+    let one = |device: &Device| {
+        let sql = "SELECT count(*) FROM _sync_step WHERE version > ?1";
+        let to_come: i64 = match device.state.cursor.filter(|_| device.revoked_at.is_none()) {
+            Some(cursor) => conn.query_row(sql, [cursor.0 as i64], |row| row.get(0))?,
+            None => 0,
+        };
+        let rows = rows.get(&device.device.0).copied().unwrap_or(0);
+        Ok(SchemaState { to_come: to_come.unsigned_abs(), rows })
+    };
+    devices.iter().map(one).collect()
 }
 
 /// The running daemon's state, after it has written down what it knows.

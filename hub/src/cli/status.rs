@@ -63,6 +63,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
         "devices": counted,
         "clocks_off": clocks_off,
         "open_conflicts": conflict::open_count(&conn)?,
+        "waiting_for_schema": conflict::waiting_for_schema(&conn)?.values().sum::<u64>(),
         "digest": combine(named),
         "tables": rows,
         "keyless": replica.keyless,
@@ -75,7 +76,8 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
 /// The replicated tables as the daemon sees them; nothing is installed here.
 fn tables(conn: &Connection) -> Result<Replica, CliError> {
     let text = state::get_text(conn, state::POLICY)?.unwrap_or_else(|| policy::SHIPPED.to_owned());
-    let policy = policy::parse("policy", &text).map_err(|error| CliError::Refused(error.to_string()))?;
+    let mut policy = policy::parse("policy", &text).map_err(|error| CliError::Refused(error.to_string()))?;
+    state::formers(conn)?.iter().for_each(|former| policy.follow(former));
     let mut replica = Replica::default();
     let schema = Schema::read(conn)?;
     for table in schema.tables.into_values() {
@@ -136,6 +138,12 @@ fn describe(status: &Json) -> String {
     if !off.is_empty() {
         let names: Vec<String> = off.iter().map(|(name, offset)| format!("{name} ({offset} ms)")).collect();
         text.push_str(&format!("CLOCKS OFF  {}: {}\n", names.len(), names.join(", ")));
+    }
+    if let waiting @ 1.. = number("waiting_for_schema") {
+        text.push_str(&format!(
+            "schema      rows that wait for a table or column: {waiting}; `tt-hub conflicts` \
+             names them, and a migration brings what they need\n"
+        ));
     }
     let mut rows = vec![["TABLE", "ROWS", "DIGEST"].map(str::to_owned).to_vec()];
     for (name, table) in status["tables"].as_object().into_iter().flatten() {

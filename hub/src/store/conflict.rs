@@ -7,6 +7,7 @@ pub mod page;
 use super::same;
 use rusqlite::{Connection, OptionalExtension as _, Result};
 use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeMap;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::Key;
 use tt_protocol::frame::{from_kept_bytes, to_bytes};
@@ -262,6 +263,18 @@ pub(crate) fn open_columns(conn: &Connection, id: i64) -> Result<Vec<String>> {
     Ok(clashes.into_iter().map(|clash| clash.name).collect())
 }
 
+/// Rows that wait for the hub's schema, by the edge that sent them.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn waiting_for_schema(conn: &Connection) -> Result<BTreeMap<u16, u64>> {
+    let sql = "SELECT lost_from, SUM(rows) FROM _sync_conflict
+               WHERE kind = 'schema' AND state = 'open' AND work IS NOT NULL GROUP BY lost_from";
+    let mut statement = conn.prepare(sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+    rows.collect()
+}
+
 /// Number of open entries.
 ///
 /// # Errors
@@ -310,7 +323,13 @@ fn to_json(row: &rusqlite::Row<'_>, name_of: &impl Fn(u16) -> String) -> Result<
     }))
 }
 
-pub(super) fn decode<T: for<'a> serde::Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
+/// Anything as the list keeps it.
+pub(crate) fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    to_bytes(value)
+}
+
+/// What the list keeps.
+pub(crate) fn decode<T: for<'a> serde::Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
     from_kept_bytes(bytes).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     })

@@ -15,7 +15,7 @@ pub mod value;
 mod words;
 
 use super::once::is_about_the_file;
-use super::{HubStore, MergeError, StoreError, catch_up};
+use super::{HubStore, MergeError, StoreError, begin};
 use crate::span::span;
 use rusqlite::{Connection, TransactionBehavior};
 use serde::{Deserialize, Serialize};
@@ -141,7 +141,7 @@ impl HubStore {
         now: Millis,
     ) -> Result<Vec<Result<Decided, DecideError>>, StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut version = catch_up(&tx, &self.policy, &mut self.replica, now)?;
+        let mut version = begin(&tx, &self.policy, &mut self.replica, self.looked_at, now)?;
         let mut outcomes = Vec::with_capacity(ids.len());
         for id in ids {
             let (replica, policy) = (&self.replica, &self.policy);
@@ -160,6 +160,7 @@ impl HubStore {
         }
         tx.commit()?;
         self.version = version;
+        self.looked_at = self.replica.schema_version;
         Ok(outcomes)
     }
 }

@@ -54,7 +54,10 @@ pub(crate) fn make(
     }
     let rows = builder.rows();
     let definitions = schema::since(&snapshot, from)?;
-    let mut pieces = if definitions.is_empty() { Vec::new() } else { vec![encode_definitions(&definitions)] };
+    let mut pieces = schema::steps::since(&snapshot, from)?;
+    if !definitions.is_empty() {
+        pieces.push(encode_definitions(&definitions));
+    }
     pieces.extend(builder.finish());
     Ok(Feed { from, to, merged, pieces, rows })
 }
@@ -66,8 +69,18 @@ fn in_this_shape<'r>(conn: &Connection, replica: &'r Replica) -> rusqlite::Resul
         return Ok(Cow::Borrowed(replica));
     }
     let schema = Schema::read(conn)?;
-    let tables = replica.tables.iter().filter_map(|(name, tracked)| {
-        Some((name.clone(), Arc::new(Tracked::new(schema.table(name)?.clone(), tracked.tid))))
+    // A program may have taken our triggers away, and a merge may have brought a table that they watch.
+    let sql = "SELECT t.name, t.tid FROM _sync_table t WHERE EXISTS
+               (SELECT 1 FROM sqlite_schema s WHERE s.type = 'trigger' AND s.tbl_name = t.name COLLATE NOCASE
+                AND s.name LIKE '\\_sync\\_%' ESCAPE '\\')";
+    let watched: Vec<(String, i64)> = conn
+        .prepare(sql)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let known = replica.tables.values().map(|tracked| (tracked.table.name.clone(), tracked.tid));
+    let tables = known.chain(watched).filter_map(|(name, tid)| {
+        let table = schema.table(&name).filter(|table| !table.key.is_empty())?;
+        Some((table.name.clone(), Arc::new(Tracked::new(table.clone(), tid))))
     });
     let tables = tables.collect();
     Ok(Cow::Owned(Replica { schema_version: seen, tables, schema, keyless: Vec::new() }))
@@ -76,7 +89,8 @@ fn in_this_shape<'r>(conn: &Connection, replica: &'r Replica) -> rusqlite::Resul
 /// True when the log holds something for this edge above its cursor.
 pub(crate) fn waits(conn: &Connection, edge: EdgeId, from: Version, to: Version) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3)
-               OR EXISTS (SELECT 1 FROM _sync_schema WHERE version > ?1 AND version <= ?2)";
+               OR EXISTS (SELECT 1 FROM _sync_schema WHERE version > ?1 AND version <= ?2)
+               OR EXISTS (SELECT 1 FROM _sync_step WHERE version > ?1 AND version <= ?2)";
     conn.prepare_cached(sql)?.query_row((from.0 as i64, to.0 as i64, i64::from(edge.0)), |row| row.get(0))
 }
 
@@ -90,14 +104,20 @@ pub(crate) fn merged_seq(conn: &Connection, edge: EdgeId) -> rusqlite::Result<Se
 type Touched = BTreeMap<String, Vec<Key>>;
 
 fn touched(conn: &Connection, edge: EdgeId, from: Version, to: Version) -> Result<Touched, StoreError> {
-    let sql = "SELECT keys FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3";
+    let sql = "SELECT keys, version FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3";
+    let renamed = schema::steps::renamed_tables(conn, from)?;
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query((from.0 as i64, to.0 as i64, i64::from(edge.0)))?;
     let mut seen: HashSet<(String, Vec<u8>)> = HashSet::new();
     let mut touched = Touched::new();
     while let Some(row) = rows.next()? {
-        let bytes: Vec<u8> = row.get(0)?;
-        for change in decode_piece(&bytes)? {
+        let (bytes, version): (Vec<u8>, i64) = (row.get(0)?, row.get(1)?);
+        for mut change in decode_piece(&bytes)? {
+            for (at, from, to) in &renamed {
+                if *at > version && change.table.eq_ignore_ascii_case(from) {
+                    to.clone_into(&mut change.table);
+                }
+            }
             for index in 0..change.rows.rows() {
                 let key: Key = change.key(index).map(ValueRef::to_owned).collect();
                 if seen.insert((change.table.clone(), key_bytes(&key))) {

@@ -49,6 +49,17 @@ impl KeyLog {
         }
         Ok(())
     }
+
+    /// Adds keys that nobody has as they are here to a version that may have some already.
+    pub(crate) fn append(self, conn: &Connection, version: Version) -> Result<()> {
+        let sql = "INSERT INTO _sync_log(version, part, origin, keys) VALUES
+                   (?1, (SELECT COALESCE(MAX(part) + 1, 0) FROM _sync_log WHERE version = ?1), ?2, ?3)";
+        let mut insert = conn.prepare_cached(sql)?;
+        for keys in self.as_sent.finish().into_iter().chain(self.changed.finish()) {
+            insert.execute((version.0 as i64, NOBODY, keys))?;
+        }
+        Ok(())
+    }
 }
 
 fn push<'v>(builder: &mut PieceBuilder, tracked: &Tracked, key: impl IntoIterator<Item = ValueRef<'v>>) {

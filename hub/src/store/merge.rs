@@ -19,6 +19,7 @@ mod retry;
 mod revive;
 pub(crate) mod twin;
 mod update;
+mod waiting;
 
 use super::conflict::{self, Entry, Kind as ConflictKind};
 use super::log::KeyLog;
@@ -124,6 +125,8 @@ pub(crate) struct Merge<'a> {
     aliased: HashMap<String, bool>,
     /// When the device made the changes that were read last: the time of what follows from them.
     at: i64,
+    /// Rows of this edge that wait for the schema, with their entries.
+    unplaced: waiting::Unplaced,
     /// Tables with new foreign ids.
     grown: BTreeSet<String>,
     conflicts: u64,
@@ -145,6 +148,7 @@ impl<'a> Merge<'a> {
             refused: HashSet::new(),
             aliased: HashMap::new(),
             at: 0,
+            unplaced: waiting::Unplaced::new(),
             reparented: Vec::new(),
             grown: BTreeSet::new(),
             conflicts: 0,
@@ -169,9 +173,10 @@ impl<'a> Merge<'a> {
 
     /// Tries all rows; what is refused waits.
     fn take_in(&mut self) -> Result<(), MergeError> {
+        self.read_unplaced()?;
         for piece in self.pieces {
             for change in decode_piece(piece)? {
-                self.change(&change)?;
+                self.change(change)?;
             }
         }
         Ok(())
@@ -185,56 +190,25 @@ impl<'a> Merge<'a> {
         self.finish()
     }
 
-    fn change(&mut self, change: &TableChange) -> Result<(), MergeError> {
-        let Some(tracked) = self.mergeable(change) else {
-            return self.hold_for_schema(change);
+    fn change(&mut self, change: TableChange) -> Result<(), MergeError> {
+        let Some(tracked) = fits(self.context.replica, &change).map(Arc::clone) else {
+            return self.wait_for_schema(&change);
         };
+        let change = self.without_unplaced(&tracked, change)?;
         if change.rows.rows() > 0 {
             self.at = change.time(0);
         }
-        if self.refuse_role(&tracked, change)? {
+        if self.refuse_role(&tracked, &change)? {
             return Ok(());
         }
-        let told = self.in_words_of_the_hub(&tracked, change)?;
-        let change = told.as_ref().unwrap_or(change);
+        let told = self.in_words_of_the_hub(&tracked, &change)?;
+        let change = told.as_ref().unwrap_or(&change);
         match change.kind {
             Kind::Delete => self.deletes(&tracked, change),
             Kind::Update => self.updates(&tracked, change),
             Kind::Insert => self.inserts(&tracked, change),
             Kind::Put | Kind::Gone => Err(PieceError::Shape.into()),
         }
-    }
-
-    /// The hub's table, if it has all the columns of the change under the same key.
-    fn mergeable(&self, change: &TableChange) -> Option<Arc<Tracked>> {
-        let tracked = self.context.replica.get(&change.table)?;
-        let same_key = tracked.keys() == change.keys
-            && tracked
-                .names
-                .iter()
-                .zip(&change.columns)
-                .take(change.keys)
-                .all(|(a, b)| a.eq_ignore_ascii_case(b));
-        let known = change.columns.iter().all(|column| tracked.place(column).is_some());
-        (same_key && known).then(|| Arc::clone(tracked))
-    }
-
-    fn hold_for_schema(&mut self, change: &TableChange) -> Result<(), MergeError> {
-        for index in 0..change.rows.rows() {
-            let key: Vec<(String, Value)> = zip_owned(&change.columns, change.key(index));
-            let values: Vec<(String, Value)> = match change.kind {
-                Kind::Update => {
-                    let new = (0..change.others()).map(|place| change.pair(index, place).1);
-                    zip_owned(&change.columns, change.key(index).chain(new))
-                }
-                _ => zip_owned(&change.columns, change.values(index)),
-            };
-            let action = "held whole: the hub does not have this table or column";
-            let lost = self.stamp(change.time(index));
-            let entry = Entry::new(ConflictKind::Schema, &change.table, key, lost, action);
-            self.list(Entry { row: Some(values), ..entry })?;
-        }
-        Ok(())
     }
 
     fn finish(self) -> Result<u64, MergeError> {
@@ -315,6 +289,20 @@ impl<'a> Merge<'a> {
         self.free(tracked, row);
         Ok(())
     }
+}
+
+/// The hub's table, if it has all the columns of the change under the same key.
+pub(super) fn fits<'r>(replica: &'r Replica, change: &TableChange) -> Option<&'r Arc<Tracked>> {
+    let tracked = replica.get(&change.table)?;
+    let same_key = tracked.keys() == change.keys
+        && tracked
+            .names
+            .iter()
+            .zip(&change.columns)
+            .take(change.keys)
+            .all(|(a, b)| a.eq_ignore_ascii_case(b));
+    let known = change.columns.iter().all(|column| tracked.place(column).is_some());
+    (same_key && known).then_some(tracked)
 }
 
 /// A row whose id is fresh here (a program on a device chose it by itself) is not one of the hub's: what

@@ -61,6 +61,7 @@ fn merge_new(
     now: Millis,
 ) -> Result<(), MergeError> {
     let Changeset { edge, seq, hash, pieces, cursor } = changeset;
+    let pieces = &*schema::by_present_names(conn, *edge, pieces, version)?;
     if schema::follow(conn, policy, pieces)? {
         *replica = read_shape(conn, policy)?;
         programs_triggers::renew(conn, replica)?;

@@ -1,8 +1,16 @@
 //! The schema moves under the merge: what a program added on an edge or at the hub reaches every node
 //! before the rows that need it.
 //!
-//! `_sync_schema` has the newest definition of each table that changed, under the version that brought
-//! it; a feed tells an edge all that lie above its cursor.
+//! * `_sync_schema` has the newest definition of each table that changed, under the version that brought
+//!   it; a feed tells an edge all that lie above its cursor.
+//! * What no definition tells is a step (`steps`): migrations, and what was dropped.
+//! * Rows that came before the schema had a place for them are released when it has (`release`).
+
+mod release;
+pub(super) mod steps;
+
+pub(super) use release::release;
+pub(super) use steps::{by_present_names, observe};
 
 use super::{MergeError, StoreError};
 use rusqlite::Connection;

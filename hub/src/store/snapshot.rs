@@ -1,5 +1,5 @@
 //! A snapshot of the canonical database for a device: the rows at one version, and nothing of the hub's
-//! own bookkeeping but that version, the epoch and the policy.
+//! own bookkeeping but that version, the epoch, the step of the schema and the policy.
 
 use super::StoreError;
 use rusqlite::{Connection, OpenFlags};
@@ -35,11 +35,15 @@ fn strip(copy: &Path) -> Result<Snapshot, StoreError> {
     conn.pragma_update(None, "synchronous", "OFF")?;
     let number = |name| Ok::<_, StoreError>(state::get(&conn, name)?.unwrap_or(0));
     let (epoch, version) = (number(state::EPOCH)?, number(state::VERSION)?);
+    let step = number(state::STEP)?;
     let policy = state::get_text(&conn, state::POLICY)?;
+    let formers = state::formers(&conn)?;
     uninstall(&conn)?;
     conn.execute_batch(state::TABLES)?;
     state::set(&conn, state::EPOCH, epoch)?;
     state::set(&conn, state::VERSION, version)?;
+    state::set(&conn, state::STEP, step)?;
+    state::add_formers(&conn, &formers)?;
     if let Some(policy) = policy {
         state::set_text(&conn, state::POLICY, &policy)?;
     }

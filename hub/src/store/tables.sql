@@ -67,6 +67,10 @@ CREATE INDEX IF NOT EXISTS _sync_conflict_row ON _sync_conflict(tab, key);
 -- Finds the open ones without reading what the others hold.
 CREATE INDEX IF NOT EXISTS _sync_conflict_open ON _sync_conflict(id) WHERE state = 'open';
 
+-- Rows that wait for the schema, by the edge that sent them.
+CREATE INDEX IF NOT EXISTS _sync_conflict_waiting ON _sync_conflict(lost_from)
+  WHERE kind = 'schema' AND state = 'open' AND work IS NOT NULL;
+
 -- The newest definition of each table that changed since the hub began, under the version that brought it.
 CREATE TABLE IF NOT EXISTS _sync_schema(
   tab TEXT PRIMARY KEY,
@@ -101,3 +105,31 @@ CREATE TABLE IF NOT EXISTS _sync_follower(
   named_key BLOB NOT NULL,
   PRIMARY KEY(alias, tab, place, key)
 ) WITHOUT ROWID;
+
+-- What happened to the tables that no definition tells: migrations, and what programs at the hub dropped.
+-- `piece` is the step as it travels.
+CREATE TABLE IF NOT EXISTS _sync_step(
+  step INTEGER PRIMARY KEY,
+  version INTEGER NOT NULL,
+  piece BLOB NOT NULL
+);
+
+-- Names that went with a step: of a table, or of its column `col`; `becomes` is NULL when it was dropped.
+-- `entry` is the one conflict entry that counts what edges still send for it.
+CREATE TABLE IF NOT EXISTS _sync_former(
+  step INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  tab TEXT NOT NULL,
+  col TEXT,
+  becomes TEXT,
+  why TEXT NOT NULL,
+  entry INTEGER,
+  PRIMARY KEY(step, place)
+) WITHOUT ROWID;
+
+-- The step by whose names each edge's changesets are written.
+CREATE TABLE IF NOT EXISTS _sync_made(
+  edge INTEGER PRIMARY KEY,
+  step INTEGER NOT NULL
+);

@@ -29,7 +29,12 @@ pub fn from_folder(folder: &Path) -> Result<Vec<Migration>, MigrationError> {
     }
     found.sort_by_key(|migration| migration.number);
     if let Some(pair) = found.windows(2).find(|pair| pair[1].number != pair[0].number + 1) {
-        return Err(refuse(folder, format!("after {} comes {}", pair[0].number, pair[1].number)));
+        let (one, next) = (&pair[0], &pair[1]);
+        let problem = match one.number == next.number {
+            true => format!("number {} is there twice ({}, {})", one.number, one.name, next.name),
+            false => format!("after {} comes {}", one.number, next.number),
+        };
+        return Err(refuse(folder, problem));
     }
     Ok(found)
 }

@@ -5,6 +5,7 @@
 
 mod clocks;
 mod decide;
+mod schema;
 mod settle;
 
 use super::clock::NodeClock;

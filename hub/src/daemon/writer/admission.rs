@@ -6,10 +6,25 @@ use crate::clock;
 use crate::control::{self, Reply, Request, State};
 use crate::daemon::event::{Goodbye, Newcomer};
 use crate::devices::{self, Device};
-use crate::engine::Action;
+use crate::engine::{Action, Engine};
 use crate::link::admit;
+use crate::store::migrate;
+use std::path::Path;
 use tt_protocol::enrol::{EnrolReply, EnrolRequest};
 use tt_protocol::number::EdgeId;
+
+/// Applies what waits. What the operator reads, the log has as well: devices will change.
+fn migrate(engine: &mut Engine, folder: &Path) -> Reply {
+    let waiting = match migrate::waiting(engine.store_mut().connection(), folder) {
+        Ok(waiting) => waiting,
+        Err(error) => return Reply::Failed { reason: error.to_string() },
+    };
+    let migrated = control::migrate(waiting, |migration| engine.migrate(migration, clock::now()));
+    for (number, name) in &migrated.applied {
+        tracing::info!(number, %name, "a migration was applied; devices follow");
+    }
+    Reply::Migrated(migrated)
+}
 
 const REVOKED: &str = "this device was revoked at the hub; to use it again, enrol it with a new token";
 
@@ -89,6 +104,9 @@ impl Writer {
             let reason = self.shared.failing().unwrap_or_default();
             return Reply::Failed { reason };
         };
+        if matches!(request, Request::Migrate) {
+            return migrate(engine, &self.path.with_file_name("migrations"));
+        }
         if let Request::Decide { ids, decision } = request {
             let answer = control::decision::decide(&ids, &decision, |ids, decision| {
                 engine.decide(ids, decision, clock::now())

@@ -45,6 +45,13 @@ impl Merge<'_> {
                 continue;
             };
             let still = self.points_at(child, &present, foreign, values);
+            if still && change.kind == ChangeKind::Insert && self.is_unplaced(foreign, values) {
+                // Its parent waits for the schema: so does the row, and the device keeps both.
+                row::delete(self.context.conn, child, &key)?;
+                self.vacate(child, &present, None);
+                self.wait_one(change, index)?;
+                continue;
+            }
             let held = still
                 && match change.kind {
                     ChangeKind::Insert => true,

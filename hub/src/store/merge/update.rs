@@ -253,7 +253,7 @@ fn continues(row: &[(String, Value)], change: &TableChange, index: usize) -> boo
 }
 
 /// Puts newer values into a row that is held.
-fn amend(row: &mut Vec<(String, Value)>, change: &TableChange, index: usize) {
+pub(super) fn amend(row: &mut Vec<(String, Value)>, change: &TableChange, index: usize) {
     for (place, name) in change.columns.iter().skip(change.keys).enumerate() {
         let new = change.pair(index, place).1.to_owned();
         match row.iter_mut().find(|(have, _)| have.eq_ignore_ascii_case(name)) {

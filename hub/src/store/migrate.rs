@@ -1,0 +1,177 @@
+//! Migrations at the hub: numbered SQL from the operator, each in one transaction, told to every edge.
+//!
+//! What programs wrote before is cut first, and what a migration does to rows becomes part of the same
+//! version as the step that tells of it. A failing one leaves nothing behind; those before it stay.
+
+use super::merge::twin::index_natural_keys;
+use super::schema::steps;
+use super::{HubStore, StoreError, begin, local, schema};
+use rusqlite::{Connection, TransactionBehavior};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use tt_migrations::evolve::{EvolveError, Site, evolve};
+use tt_migrations::programs_triggers;
+use tt_migrations::runner::{self, Migration, MigrationError};
+use tt_migrations::state;
+use tt_protocol::limits::MIGRATION_BYTES_MAX;
+use tt_protocol::number::{EdgeId, Millis};
+use tt_protocol::step::Happened;
+
+/// Why a migration was not applied. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The files do not fit to what was applied.
+    #[error(transparent)]
+    Files(#[from] MigrationError),
+    /// It could not be made.
+    #[error(
+        "migration {number} ({name}) failed and was rolled back whole: {source}; those before it stay. Correct its file, then run \
+         `tt-hub migrate up` again"
+    )]
+    Failed {
+        /// Its number.
+        number: u32,
+        /// Its name.
+        name: String,
+        /// What stands against it.
+        source: Box<EvolveError>,
+    },
+    /// It leaves rows without their parents.
+    #[error(
+        "migration {number} ({name}) was rolled back whole: it leaves {rows} rows of table \"{table}\" without their parent; \
+         those before it stay. Correct its file, then run `tt-hub migrate up` again"
+    )]
+    Parents {
+        /// Its number.
+        number: u32,
+        /// Its name.
+        name: String,
+        /// The table of the children.
+        table: String,
+        /// How many more than before.
+        rows: u64,
+    },
+    /// It is too long to travel.
+    #[error(
+        "migration {number} ({name}) has {bytes} bytes, and edges take at most {MIGRATION_BYTES_MAX}: move its rows into a \
+         program, or split it"
+    )]
+    TooLong {
+        /// Its number.
+        number: u32,
+        /// Its name.
+        name: String,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for MigrateError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// The files that belong to this database: the program's own where the hub began with them, then the
+/// operator's.
+///
+/// # Errors
+/// [`MigrationError`] when a file cannot be read, or numbers are missing or there twice.
+pub fn files(conn: &Connection, folder: &Path) -> Result<Vec<Migration>, MigrationError> {
+    let own = runner::from_folder(folder)?;
+    if runner::is_adopted(conn)? {
+        return Ok(own);
+    }
+    if let Some(taken) = own.iter().find(|file| file.number <= runner::latest()) {
+        let problem = format!(
+            "numbers up to {} are tt-hub's own; give {} ({}) a number from {} on",
+            runner::latest(),
+            taken.number,
+            taken.name,
+            runner::latest() + 1
+        );
+        return Err(MigrationError::Folder { path: folder.to_owned(), problem });
+    }
+    Ok(runner::embedded().into_iter().chain(own).collect())
+}
+
+/// What the database lacks, after a look at all files.
+///
+/// # Errors
+/// [`MigrateError`].
+pub fn waiting(conn: &Connection, folder: &Path) -> Result<Vec<Migration>, MigrateError> {
+    Ok(runner::waiting(conn, &files(conn, folder)?)?)
+}
+
+impl HubStore {
+    /// Applies one migration. False when the database has it already.
+    ///
+    /// # Errors
+    /// [`MigrateError`]; nothing of the migration is left then.
+    pub fn migrate(&mut self, migration: &Migration, now: Millis) -> Result<bool, MigrateError> {
+        let (number, name) = (migration.number, migration.name.to_string());
+        if migration.sql.len() > MIGRATION_BYTES_MAX {
+            return Err(MigrateError::TooLong { number, name, bytes: migration.sql.len() });
+        }
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if runner::is_applied(&tx, migration)? {
+            return Ok(false);
+        }
+        let mut replica = Arc::clone(&self.replica);
+        let mut version = begin(&tx, &self.policy, &mut replica, self.looked_at, now)?;
+        let alone = without_parents(&tx)?;
+        let site = Site { conn: &tx, policy: &self.policy, device: EdgeId::HUB };
+        let failed = |error| MigrateError::Failed { number, name: name.clone(), source: Box::new(error) };
+        let evolved = evolve(site, &migration.sql).map_err(failed)?;
+        for (table, rows) in without_parents(&tx)? {
+            let more = rows.saturating_sub(alone.get(&table).copied().unwrap_or(0));
+            if more > 0 {
+                return Err(MigrateError::Parents { number, name, table, rows: more });
+            }
+        }
+        runner::record(&tx, migration, now.0)?;
+        replica = Arc::new(evolved.replica);
+        let next = version.next();
+        steps::carry_over(&tx, &evolved.formers)?;
+        let sql = migration.sql.to_string();
+        steps::add(&tx, next, Happened::Migration { number, name, sql }, &evolved.formers)?;
+        let mut policy = Arc::clone(&self.policy);
+        for former in &evolved.formers {
+            Arc::make_mut(&mut policy).follow(former);
+        }
+        local::cut(&tx, &replica, &policy, next, now.0)?;
+        schema::observe(&tx, &replica, next)?;
+        schema::declare(&tx, &replica, next)?;
+        index_natural_keys(&tx, &replica, &policy)?;
+        Arc::make_mut(&mut replica).schema_version =
+            tx.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+        programs_triggers::renew(&tx, &replica)?;
+        version = next;
+        schema::release(&tx, &replica, &policy, &mut version, now)?;
+        state::set(&tx, state::VERSION, version.0 as i64)?;
+        tx.commit()?;
+        self.version = version;
+        self.looked_at = replica.schema_version;
+        self.replica = replica;
+        self.policy = policy;
+        Ok(true)
+    }
+}
+
+/// Rows without their parent, by child table. A reference that SQLite cannot check counts for nothing.
+fn without_parents(conn: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+    let tables: Vec<String> =
+        conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for table in tables {
+        let sql = "SELECT count(*) FROM pragma_foreign_key_check(?1)";
+        let rows: rusqlite::Result<i64> = conn.query_row(sql, [&table], |row| row.get(0));
+        found.insert(table, rows.unwrap_or(0).unsigned_abs());
+    }
+    Ok(found)
+}
