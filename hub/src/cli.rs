@@ -56,7 +56,7 @@ enum Command {
         name: String,
     },
     /// Show how the hub is doing.
-    Status,
+    Status(status::Arguments),
     /// List what could not be merged or was overruled.
     Conflicts(conflicts::Arguments),
 }
@@ -128,7 +128,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Invite(arguments) => invite::invite(place, arguments),
         Command::Revoke { name } => invite::revoke(place, name),
         Command::Edges => edges::run(place),
-        Command::Status => status::run(place),
+        Command::Status(arguments) => status::run(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, &arguments),
     }
 }
