@@ -5,6 +5,7 @@
 
 mod ask;
 mod count;
+mod doctor;
 mod join;
 mod run;
 mod status;
@@ -54,6 +55,8 @@ enum Command {
     Status,
     /// Record a count from a shell or a scanner.
     Count(count::CountArgs),
+    /// Find what is wrong with this device. Exit 1 when something is broken.
+    Doctor(doctor::DoctorArgs),
 }
 
 /// What a command comes to: the exit code.
@@ -77,6 +80,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::daemon(&place, args),
         Command::Sync(args) => sync::sync(&place, args, json),
         Command::Status => status::status(&place, json),
+        Command::Doctor(args) => doctor::doctor(&place, &args, json),
         Command::Count(args) => count::count(&place, &args, json),
     };
     outcome.unwrap_or_else(|error| {

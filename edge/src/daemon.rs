@@ -6,6 +6,8 @@
 
 pub mod control;
 pub mod link;
+mod numbers;
+mod reader;
 pub mod watch;
 pub mod worker;
 
@@ -68,7 +70,7 @@ pub async fn run(place: &Place, identity: Identity, addresses: Vec<String>) -> R
     let db = place.db()?;
     let _lock = crate::place::lock(&db)?;
     let (events, queue) = mpsc::channel(EVENTS_MAX);
-    let worker = Worker::start(&db, queue)?;
+    let worker = Worker::start(&db, &events, queue, true)?;
     let changed = Arc::new(Notify::new());
     let _watcher = watch::start(&db, events.clone(), Arc::clone(&changed))?;
     let stop = CancellationToken::new();

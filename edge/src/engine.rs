@@ -4,9 +4,11 @@
 //! there is a frame to send or nothing is left; large changesets leave piece by piece, as fast as the
 //! caller asks for the next frame.
 
-use crate::store::{EdgeStore, Feed, StoreError, Verdict, Waiting};
-use tt_protocol::audit::Finding;
-use tt_protocol::clock::Reading;
+mod auditor;
+
+use crate::store::{EdgeStore, Feed, ReadDone, Reading, StoreError, Verdict, Waiting};
+use auditor::{Auditor, Next};
+use tt_protocol::clock::Reading as ClockReading;
 use tt_protocol::frame::{EdgeFrame, Hello, HubFrame, PROTOCOL};
 use tt_protocol::number::Millis;
 use tt_protocol::session::WholeFeed;
@@ -19,6 +21,8 @@ pub enum Step {
     Frame(EdgeFrame),
     /// The hub refuses this device, and why. The link is over.
     Refused(String),
+    /// A table is to be read, on whatever thread; answer with [`Engine::read`].
+    Read(Reading),
     /// Nothing to do until something happens.
     Idle,
 }
@@ -28,14 +32,15 @@ pub struct Engine {
     store: EdgeStore,
     session: Option<EdgeSession>,
     waiting: Option<Waiting>,
-    comparing: bool,
+    auditor: Auditor,
+    next: Next,
 }
 
 impl Engine {
     /// An engine without a link.
     #[must_use]
     pub const fn new(store: EdgeStore) -> Self {
-        Self { store, session: None, waiting: None, comparing: false }
+        Self { store, session: None, waiting: None, auditor: Auditor::new(), next: Next::Nothing }
     }
 
     /// The store.
@@ -72,7 +77,33 @@ impl Engine {
     pub fn end(&mut self) {
         self.session = None;
         self.waiting = None;
-        self.comparing = false;
+        self.auditor.end();
+        self.next = Next::Nothing;
+    }
+
+    /// No tables are compared with the hub's: this is one round of `sync`.
+    pub const fn without_audits(&mut self) {
+        self.auditor.disable();
+    }
+
+    /// Every table is compared with the hub's as soon as possible: somebody asks.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn audit_now(&mut self) -> Result<(), StoreError> {
+        self.store.audit_all()?;
+        self.auditor.hurry();
+        Ok(())
+    }
+
+    /// A table was read. One that is not wanted any more is ignored.
+    ///
+    /// # Errors
+    /// When the reading or the store failed.
+    pub fn read(&mut self, now: Millis, done: ReadDone) -> Result<(), StoreError> {
+        let next = self.auditor.found(&mut self.store, now, done)?;
+        self.go_on(next);
+        Ok(())
     }
 
     /// True when the hub has accepted the link.
@@ -95,6 +126,7 @@ impl Engine {
 
     /// Programs may have written: a cut is due.
     pub fn dirty(&mut self) {
+        self.auditor.stirred();
         if let Some(session) = &mut self.session {
             session.handle_dirty();
         }
@@ -112,7 +144,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn look_at_clock(&mut self, reading: Reading) -> Result<(), StoreError> {
+    pub fn look_at_clock(&mut self, reading: ClockReading) -> Result<(), StoreError> {
         let set = self.store.look_at_clock(reading)?;
         if let Some(session) = &mut self.session {
             if set {
@@ -153,7 +185,7 @@ impl Engine {
             return Ok(Some(Step::Idle));
         };
         let Some(output) = session.poll_output() else {
-            return self.compare_when_in_step().map(Some);
+            return self.compare_when_in_step(now).map(Some);
         };
         match output {
             Output::Send(frame) => return Ok(Some(Step::Frame(frame))),
@@ -177,32 +209,40 @@ impl Engine {
             Output::Acknowledge(ack) => self.store.acknowledge(&ack)?,
             Output::ClockOffset(offset) => self.store.set_clock_offset(offset)?,
             Output::Apply(feed) => self.apply(feed)?,
-            Output::Heal(compared) => {
-                // A hub that cannot compare now is asked again after the next feed, not at once.
-                self.comparing = compared.finding == Finding::NotNow;
-                if self.store.heal(&compared)? > 0 {
-                    session.handle_dirty();
-                }
+            Output::Compared(compared) => {
+                let next = self.auditor.answered(&mut self.store, now, compared)?;
+                self.go_on(next);
             }
         }
         Ok(None)
     }
 
-    /// With nothing else to do, a table whose triggers had gone is compared with the hub's.
-    fn compare_when_in_step(&mut self) -> Result<Step, StoreError> {
-        if self.comparing || !self.in_step() {
-            return Ok(Step::Idle);
+    fn go_on(&mut self, next: Next) {
+        if matches!(next, Next::Cut) {
+            if let Some(session) = &mut self.session {
+                session.handle_dirty();
+            }
+        } else {
+            self.next = next;
         }
-        let Some(compare) = self.store.compare_due()? else {
-            return Ok(Step::Idle);
+    }
+
+    /// With nothing else to do, tables are compared with the hub's.
+    fn compare_when_in_step(&mut self, now: Millis) -> Result<Step, StoreError> {
+        let next = match std::mem::take(&mut self.next) {
+            Next::Nothing if self.in_step() => self.auditor.begin(&self.store, now)?,
+            next => next,
         };
-        self.comparing = true;
-        Ok(Step::Frame(EdgeFrame::Compare(compare)))
+        Ok(match next {
+            Next::Read(reading) => Step::Read(reading),
+            Next::Ask(frame) => Step::Frame(frame),
+            Next::Nothing | Next::Cut => Step::Idle,
+        })
     }
 
     fn apply(&mut self, feed: WholeFeed) -> Result<(), StoreError> {
         let WholeFeed { from, to, merged, pieces } = feed;
-        self.comparing = false;
+        self.auditor.fed();
         let verdict = self.store.apply(&Feed { from, to, merged, pieces })?;
         let cursor = self.store.cursor()?;
         let verdict = match verdict {

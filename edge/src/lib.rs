@@ -1,11 +1,12 @@
 //! `tt-edge`: cuts what programs changed on a device, hands it to the hub, and applies what others did.
 //!
 //! `store` is the program's file, `engine` joins it to a session, `link` carries frames to the hub,
-//! `daemon` keeps all of it going, `cli` is what a person types.
+//! `daemon` keeps all of it going, `doctor` finds what is wrong, `cli` is what a person types.
 
 pub mod cli;
 pub mod clock;
 pub mod daemon;
+mod doctor;
 pub mod engine;
 pub mod identity;
 pub mod join;

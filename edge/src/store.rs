@@ -5,16 +5,24 @@
 //! * Device number, seq, outbox and cursor live in the file itself: they must commit with the rows.
 
 mod apply;
+mod audit;
 mod cut;
 mod heal;
 mod outbox;
+mod reading;
 mod rebase;
 mod scale;
 mod steps;
 
+pub(crate) use audit::audits;
+pub use audit::{Audit, Outcome};
 pub use cut::Cut;
-pub(crate) use cut::keep;
+pub(crate) use cut::{count, keep};
+pub use heal::Healed;
+pub(crate) use heal::Moment;
 pub use outbox::Waiting;
+pub(crate) use reading::{Found, What};
+pub use reading::{ReadDone, Reading};
 pub(crate) use scale::look_before_writing;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -138,8 +146,7 @@ impl EdgeStore {
         for former in &state::formers(&tx)? {
             Arc::make_mut(&mut store.policy).follow(former);
         }
-        store.replica = Arc::new(install(&tx, &store.policy, device)?.replica);
-        programs_triggers::renew(&tx, &store.replica)?;
+        store.replica = installed(&tx, &store.policy, device)?;
         tx.commit()?;
         store.tell_left_out()?;
         Ok(store)
@@ -293,8 +300,7 @@ impl EdgeStore {
             return Ok(Verdict::Stale);
         }
         if follow_hub(&tx, feed)? {
-            self.replica = Arc::new(install(&tx, &self.policy, self.device)?.replica);
-            programs_triggers::renew(&tx, &self.replica)?;
+            self.replica = installed(&tx, &self.policy, self.device)?;
         }
         let verdict = apply::Apply::new(&tx, &self.replica, &self.policy, self.device)?.run(feed)?;
         if verdict == Verdict::Applied {
@@ -377,6 +383,14 @@ fn follow_hub(conn: &Connection, feed: &Feed) -> Result<bool, StoreError> {
     Ok(changed)
 }
 
+/// Puts capture right; tables that changed are to be compared with the hub's.
+fn installed(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Arc<Replica>, StoreError> {
+    let replica = install(conn, policy, device)?.replica;
+    audit::mark_changed(conn, &replica)?;
+    programs_triggers::renew(conn, &replica)?;
+    Ok(Arc::new(replica))
+}
+
 /// Reads the shape again when a program changed it, and puts capture right.
 fn refresh(
     conn: &Connection,
@@ -386,7 +400,7 @@ fn refresh(
 ) -> Result<(), StoreError> {
     let seen: i64 = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
     if seen != replica.schema_version {
-        *replica = Arc::new(install(conn, policy, device)?.replica);
+        *replica = installed(conn, policy, device)?;
     }
     Ok(programs_triggers::renew(conn, replica)?)
 }

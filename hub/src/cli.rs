@@ -58,7 +58,7 @@ enum Command {
         name: String,
     },
     /// Show how the hub is doing.
-    Status,
+    Status(status::Arguments),
     /// Show or apply numbered changes of the schema.
     Migrate(migrate::Arguments),
     /// List what could not be merged or was overruled, and decide about it.
@@ -146,7 +146,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Invite(arguments) => invite::invite(place, arguments),
         Command::Revoke { name } => invite::revoke(place, name),
         Command::Edges => edges::run(place),
-        Command::Status => status::run(place),
+        Command::Status(arguments) => status::run(place, &arguments),
         Command::Migrate(arguments) => migrate::run(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),
     }

@@ -2,11 +2,12 @@
 //!
 //! * `writer` owns the engine and the only writing connection; all else sends it events. It drains what
 //!   waits, takes one step (one commit for all), and then lets the answers leave.
-//! * `feeds` reads on a connection of its own, so that a merge never waits for a feed.
+//! * `feeds` reads on a connection of its own, so that a merge never waits for a feed; so does `audits`.
 //! * `links` has two tasks per device: reading never waits for writing.
 //! * The order of the end: no new links, goodbye to all, the writer finishes what came, exit 0.
 
 mod addresses;
+mod audits;
 mod control;
 mod event;
 mod feeds;
@@ -217,6 +218,7 @@ fn run(runtime: &Runtime, listening: Listening, store: HubStore) -> Result<(), D
     let shared = Shared::new(events, store.version());
     let path = listening.folder.database();
     let feeds = feeds::begin(&path, shared.events.clone())?;
+    let audits = audits::begin(&path, shared.events.clone())?;
     let (dead, writer_died) = oneshot::channel();
     let writer = writer::begin(
         writer::Parts {
@@ -225,6 +227,7 @@ fn run(runtime: &Runtime, listening: Listening, store: HubStore) -> Result<(), D
             host: listening.host.clone(),
             authority: Arc::clone(&listening.authority),
             feeds,
+            audits,
             shared: Arc::clone(&shared),
         },
         inbox,

@@ -8,6 +8,7 @@ use crate::store::migrate::MigrateError;
 use crate::store::{Changeset, HubStore, MergeError, Outcome, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use tt_migrations::runner::Migration;
+use tt_protocol::audit::{Compare, Compared};
 use tt_protocol::frame::{EdgeFrame, HubFrame, Report};
 use tt_protocol::number::{EdgeId, Millis, Version};
 use tt_protocol::session::WholeFeed;
@@ -25,6 +26,8 @@ pub enum Action {
     Close(LinkId, String),
     /// Make a feed for this edge from this cursor; answer with [`Engine::feed_made`].
     MakeFeed(LinkId, EdgeId, Version),
+    /// Compare a table with an edge's; answer with [`Engine::compared`].
+    Compare(LinkId, Compare),
     /// An edge reports how it is doing.
     Report(EdgeId, Version, Report),
 }
@@ -109,7 +112,11 @@ impl Engine {
     pub fn frame(&mut self, link: LinkId, now: Millis, frame: EdgeFrame) {
         if let Some(session) = self.sessions.get_mut(&link) {
             // An edge that asks must see what programs at the hub have committed by now.
-            self.local_dirty |= matches!(&frame, EdgeFrame::Pull(pull) if !pull.wait);
+            self.local_dirty |= match &frame {
+                EdgeFrame::Pull(pull) => !pull.wait,
+                EdgeFrame::Compare(_) => true,
+                _ => false,
+            };
             session.handle_frame(now, frame);
         }
     }
@@ -138,6 +145,13 @@ impl Engine {
             self.announce();
         }
         Ok(outcomes)
+    }
+
+    /// A table that was to be compared is.
+    pub fn compared(&mut self, link: LinkId, compared: Compared) {
+        if let Some(session) = self.sessions.get_mut(&link) {
+            session.handle_compared(compared);
+        }
     }
 
     /// Programs may have written to the hub's file.
@@ -191,8 +205,7 @@ impl Engine {
                     }
                     Output::MakeFeed(cursor) => actions.push(Action::MakeFeed(*link, session.edge(), cursor)),
                     Output::Compare(compare) => {
-                        let compared = self.store.compare(&compare, now)?;
-                        actions.push(Action::Send(*link, HubFrame::Compared(compared)));
+                        actions.push(Action::Compare(*link, compare));
                     }
                     Output::Report(report) => {
                         actions.push(Action::Report(session.edge(), session.cursor(), report));

@@ -1,11 +1,11 @@
 //! The canonical database: merged into by one writer, read by many.
 //!
 //! * [`HubStore`] owns the writing connection: merges, local cuts, devices.
-//! * [`FeedReader`] makes feeds on a connection of its own.
+//! * [`FeedReader`] makes feeds on a connection of its own; [`audit::AuditReader`] compares on another.
 //! * An acknowledgement may leave only when [`HubStore::merge`] has returned: by then it is on disk.
 
 mod alias;
-mod audit;
+pub mod audit;
 pub mod conflict;
 pub mod decide;
 pub mod feed;

@@ -5,9 +5,11 @@
 
 use crate::quote::ident;
 use crate::shape::{Schema, Table};
+use rusqlite::{Connection, OptionalExtension as _, Result};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tt_protocol::policy::Policy;
 
 /// A table with a primary key that the policy replicates.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct Replica {
     pub tables: BTreeMap<String, Arc<Tracked>>,
     /// Tables that cannot be replicated because they have no primary key. Said loudly.
     pub keyless: Vec<String>,
+    /// Tables that the policy leaves out.
+    pub left_out: Vec<String>,
 }
 
 impl Tracked {
@@ -105,6 +109,32 @@ impl Tracked {
 }
 
 impl Replica {
+    /// The replicated tables as they were installed, without installing anything. A table that a program
+    /// has just made is not among them: the daemon adopts it with the next cut.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn look(conn: &Connection, policy: &Policy) -> Result<Self> {
+        let schema = Schema::read(conn)?;
+        let schema_version = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+        let mut replica = Self { schema_version, ..Self::default() };
+        for table in schema.tables.values() {
+            let name = table.name.clone();
+            if !policy.table(&name).replicate {
+                replica.left_out.push(name);
+            } else if table.key.is_empty() {
+                replica.keyless.push(name);
+            } else {
+                let sql = "SELECT tid FROM _sync_table WHERE name = ?1 COLLATE NOCASE";
+                let tid: Option<i64> = conn.query_row(sql, [&name], |row| row.get(0)).optional()?;
+                if let Some(tid) = tid {
+                    replica.tables.insert(name, Arc::new(Tracked::new(table.clone(), tid)));
+                }
+            }
+        }
+        Ok(Self { schema, ..replica })
+    }
+
     /// A short name for the shape of the replicated tables: equal for equal tables, columns and keys,
     /// whatever their order in the file.
     #[must_use]

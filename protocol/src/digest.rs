@@ -25,6 +25,12 @@ impl TableDigest {
         self.rows += 1;
         self.sum = self.sum.wrapping_add(row_hash);
     }
+
+    /// Adds the rows of another digest.
+    pub fn join(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
 }
 
 impl fmt::Display for TableDigest {

@@ -17,7 +17,9 @@ pub(super) fn status(place: &Place, json: bool) -> Outcome {
     let (daemon, status) = match ask::daemon(place, &Request::Status, Duration::from_secs(30))? {
         Some(Reply::Status(status)) => (true, *status),
         Some(Reply::Failed(reason)) => return Err(anyhow!(reason)),
-        Some(Reply::InStep) => return Err(anyhow!("the daemon answers in another version: restart it")),
+        Some(Reply::InStep | Reply::Compared) => {
+            return Err(anyhow!("the daemon answers in another version: restart it"));
+        }
         None => (false, StatusReply::new(numbers(&Engine::new(worker::open(&db)?))?, &State::default())),
     };
     if json {
@@ -69,6 +71,9 @@ fn print_screen(db: &std::path::Path, identity: &Identity, daemon: bool, status:
     }
     if let Some(trouble) = &status.clock {
         println!("  ! {trouble}");
+    }
+    for (table, rows) in &status.differing {
+        println!("  ! table \"{table}\" differs from the hub's in {rows} rows: see tt-edge doctor");
     }
     if let Some(reason) = &status.blocked {
         println!("  ! blocked: {reason}");

@@ -54,7 +54,9 @@ pub(super) fn sync(place: &Place, args: SyncArgs, json: bool) -> Outcome {
         Reply::Failed(reason) => {
             Err(anyhow!("{reason}. Nothing is lost: what is not sent stays in the file"))
         }
-        Reply::Status(_) => Err(anyhow!("the daemon answers in another version: restart it")),
+        Reply::Status(_) | Reply::Compared => {
+            Err(anyhow!("the daemon answers in another version: restart it"))
+        }
     }
 }
 
@@ -96,7 +98,7 @@ async fn once(
 ) -> anyhow::Result<Reply> {
     let db = place.db()?;
     let (events, queue) = mpsc::channel(64);
-    let worker = Worker::start(&db, queue)?;
+    let worker = Worker::start(&db, &events, queue, false)?;
     let state = worker.state();
     let stop = tokio_util::sync::CancellationToken::new();
     let keeper = tokio::spawn(link::keep(identity, addresses, events.clone(), Arc::default(), stop.clone()));

@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 /// A request is one short line.
 const REQUEST_BYTES_MAX: u64 = 4096;
 
+/// How often the file's thread looks for tables to compare while a command waits for it.
+const COMPARE_LOOK: Duration = Duration::from_millis(500);
+
 /// What a command may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase")]
@@ -26,6 +29,11 @@ pub enum Request {
     Status,
     /// One round of sync, and its end.
     Sync {
+        /// How long the caller waits.
+        timeout_ms: u64,
+    },
+    /// A compare of every table with the hub's, and its end.
+    Compare {
         /// How long the caller waits.
         timeout_ms: u64,
     },
@@ -39,6 +47,8 @@ pub enum Reply {
     Status(Box<StatusReply>),
     /// All is in step.
     InStep,
+    /// Every table was compared.
+    Compared,
     /// It did not work, and why.
     Failed(String),
 }
@@ -61,6 +71,7 @@ pub struct StatusReply {
     pub(crate) clock: Option<String>,
     #[serde(default)]
     pub(crate) left_out: Vec<String>,
+    pub(crate) differing: Vec<(String, u64)>,
 }
 
 impl StatusReply {
@@ -79,6 +90,7 @@ impl StatusReply {
             keyless: numbers.keyless,
             clock: numbers.clock,
             left_out: numbers.left_out,
+            differing: numbers.differing,
         }
     }
 }
@@ -132,6 +144,10 @@ async fn serve(
             knock.notify_waiters();
             sync(&events, &state, Duration::from_millis(timeout_ms)).await
         }
+        Ok(Request::Compare { timeout_ms }) => {
+            knock.notify_waiters();
+            compare(&events, &state, Duration::from_millis(timeout_ms)).await
+        }
         Err(error) => Reply::Failed(format!("the daemon does not understand this command: {error}")),
     };
     let mut bytes = serde_json::to_vec(&reply).expect("plain data");
@@ -170,12 +186,45 @@ pub(crate) async fn sync(
     }
 }
 
+/// Has every table compared with the hub's, and says at the end of the wait what it is waiting for.
+pub(crate) async fn compare(
+    events: &mpsc::Sender<Event>,
+    state: &watch::Receiver<State>,
+    wait: Duration,
+) -> Reply {
+    let (answer, answered) = oneshot::channel();
+    if events.send(Event::Compare(answer)).await.is_err() {
+        return Reply::Failed("the daemon is stopping".to_owned());
+    }
+    // A hub that cannot compare now is asked again: the thread must look at the time for that.
+    let wake = async {
+        loop {
+            tokio::time::sleep(COMPARE_LOOK).await;
+            if events.send(Event::Wake).await.is_err() {
+                return;
+            }
+        }
+    };
+    let answer = tokio::select! {
+        answer = tokio::time::timeout(wait, answered) => answer,
+        () = wake => return Reply::Failed("the daemon is stopping".to_owned()),
+    };
+    match answer {
+        Ok(Ok(Ok(()))) => Reply::Compared,
+        Ok(Ok(Err(reason))) => Reply::Failed(reason),
+        Ok(Err(_)) => Reply::Failed("the daemon is stopping".to_owned()),
+        Err(_) => Reply::Failed(why_not(&state.borrow(), wait)),
+    }
+}
+
 fn why_not(state: &State, wait: Duration) -> String {
     let seconds = wait.as_secs_f32();
     let reason = match (&state.refused, &state.waiting_for) {
         (Some(reason), _) => format!("the hub refuses: {reason}"),
         (None, Some((what, _))) => what.clone(),
-        (None, None) if state.connected => "the hub is slow: rows are still under way".to_owned(),
+        (None, None) if state.connected => {
+            "the hub is slow or programs write all the time: rows are still under way".to_owned()
+        }
         (None, None) => "the hub was not reached yet".to_owned(),
     };
     format!("not in step after {seconds} s: {reason}")

@@ -3,17 +3,18 @@
 //! It takes events from a bounded queue, lets the engine do what is due, and hands frames to the link's
 //! bounded queue. What others may know of it, it publishes as one small [`State`].
 
-use super::DaemonError;
+pub use super::numbers::{Numbers, numbers};
+use super::{DaemonError, reader};
 use crate::clock;
 use crate::engine::{Engine, Step};
-use crate::store::{EdgeStore, StoreError};
+use crate::store::{EdgeStore, ReadDone, Reading, StoreError};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc as queue;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tt_migrations::{policy, state};
 use tt_protocol::frame::{EdgeFrame, HubFrame, Report};
-use tt_protocol::number::Millis;
 
 /// The log of a file in WAL mode is moved into the file at this size: a fifth of the 1,000 pages at which
 /// a program's own SQLite, perhaps an old one, would do it.
@@ -44,33 +45,12 @@ pub enum Event {
     Ask(oneshot::Sender<Result<(), String>>),
     /// Somebody wants the numbers of `status`.
     Status(oneshot::Sender<Result<Numbers, String>>),
+    /// A table was read for a compare.
+    Read(ReadDone),
+    /// Somebody wants every table compared with the hub's: answered when none is left.
+    Compare(oneshot::Sender<Result<(), String>>),
     /// The end.
     Stop,
-}
-
-/// What `status` says, apart from what needs no file.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Numbers {
-    /// Rows that differ from what the hub has acknowledged.
-    pub unsent: u64,
-    /// Versions that are known and not applied; None when nobody knows.
-    pub unread: Option<u64>,
-    /// Age of the oldest unsent row in seconds.
-    pub oldest_unsent_s: Option<u64>,
-    /// The version applied.
-    pub version: u64,
-    /// The hub's incarnation.
-    pub epoch: u64,
-    /// Why the device cannot go on.
-    pub blocked: Option<String>,
-    /// Share of the id space that is used, 0 to 1.
-    pub id_space_used: f64,
-    /// Tables that cannot be replicated because they have no primary key.
-    pub keyless: Vec<String>,
-    /// What a person should know about this device's clock.
-    pub clock: Option<String>,
-    /// Triggers of the program that do not fire when rows arrive, although something depends on them.
-    pub left_out: Vec<String>,
 }
 
 /// What others may know without asking the file.
@@ -97,25 +77,38 @@ struct Thread {
     wal: PathBuf,
     link: Option<mpsc::Sender<EdgeFrame>>,
     asks: Vec<oneshot::Sender<Result<(), String>>>,
+    compares: Vec<oneshot::Sender<Result<(), String>>>,
+    reads: queue::Sender<Reading>,
     state: watch::Sender<State>,
     reported: Option<Report>,
 }
 
 impl Worker {
-    /// Opens the file and starts the thread.
+    /// Opens the file and starts the thread. `events` is the other end of the queue; with `audits`,
+    /// tables are compared with the hub's by themselves.
     ///
     /// # Errors
     /// When the file cannot be opened or belongs to no hub, or the system refuses a thread.
-    pub fn start(db: &Path, mut queue: mpsc::Receiver<Event>) -> Result<Self, DaemonError> {
-        let store = open(db)?;
+    pub fn start(
+        db: &Path,
+        events: &mpsc::Sender<Event>,
+        mut queue: mpsc::Receiver<Event>,
+        audits: bool,
+    ) -> Result<Self, DaemonError> {
+        let mut engine = Engine::new(open(db)?);
+        if !audits {
+            engine.without_audits();
+        }
         let (publish, state) = watch::channel(State::default());
         let mut wal = db.as_os_str().to_owned();
         wal.push("-wal");
         let mut thread = Thread {
-            engine: Engine::new(store),
+            engine,
             wal: PathBuf::from(wal),
             link: None,
             asks: Vec::new(),
+            compares: Vec::new(),
+            reads: reader::begin(db, events.downgrade())?,
             state: publish,
             reported: None,
         };
@@ -199,6 +192,18 @@ impl Thread {
                 // Whoever asked may have gone away.
                 let _ = answer.send(numbers);
             }
+            Event::Read(done) => {
+                if let Err(error) = self.engine.read(clock::now(), done) {
+                    return self.failed(&error);
+                }
+            }
+            Event::Compare(answer) => {
+                if let Err(error) = self.engine.audit_now() {
+                    let _ = answer.send(Err(error.to_string()));
+                    return self.failed(&error);
+                }
+                self.compares.push(answer);
+            }
             Event::Stop => {}
         }
         self.work();
@@ -276,6 +281,11 @@ impl Thread {
                     self.look_at_clock();
                 }
                 Ok(Step::Refused(reason)) => return self.refused(reason),
+                Ok(Step::Read(reading)) => {
+                    if self.reads.send(reading).is_err() {
+                        tracing::error!("the thread that reads tables has ended; none is compared any more");
+                    }
+                }
                 Ok(Step::Idle) => break,
                 Err(error) => return self.failed(&error),
             }
@@ -320,6 +330,23 @@ impl Thread {
         }
         self.state.send_modify(|state| state.last_sync = Some(now));
         self.report();
+        if !self.compares.is_empty() {
+            self.answer_compares();
+        }
+    }
+
+    /// Answers when every table was compared.
+    fn answer_compares(&mut self) {
+        let none_is_left = match self.engine.store().audits() {
+            Ok(audits) => audits.iter().all(|audit| !audit.due),
+            Err(error) => return self.failed(&error),
+        };
+        if none_is_left {
+            for answer in self.compares.drain(..) {
+                // Whoever asked may have gone away.
+                let _ = answer.send(Ok(()));
+            }
+        }
     }
 
     /// Tells the hub how this device is doing, when that has changed.
@@ -347,7 +374,7 @@ impl Thread {
         if let Err(error) = self.engine.store().set_blocked(Some(&reason)) {
             tracing::error!(%error, "the reason could not be kept");
         }
-        for ask in self.asks.drain(..) {
+        for ask in self.asks.drain(..).chain(self.compares.drain(..)) {
             let _ = ask.send(Err(format!("the hub refuses: {reason}")));
         }
         self.engine.end();
@@ -361,38 +388,10 @@ impl Thread {
     /// The file could not be read or written: the link is given up, and the next one tries again.
     fn failed(&mut self, error: &StoreError) {
         tracing::error!(%error, "the database could not be used; trying again with the next link");
-        for ask in self.asks.drain(..) {
+        for ask in self.asks.drain(..).chain(self.compares.drain(..)) {
             let _ = ask.send(Err(error.to_string()));
         }
         self.link = None;
         self.link_down(&error.to_string());
     }
-}
-
-/// Reads what `status` says from the file.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn numbers(engine: &Engine) -> Result<Numbers, StoreError> {
-    let store = engine.store();
-    let now = clock::now();
-    let (uncut, touched) = store.uncut(now)?;
-    let (cut, cut_at) = store.unacknowledged()?;
-    let oldest = touched.into_iter().chain(cut_at).min();
-    Ok(Numbers {
-        unsent: uncut + cut,
-        unread: engine.unread(),
-        oldest_unsent_s: oldest.map(|at| age_s(now, at)),
-        version: store.cursor()?.0,
-        epoch: store.epoch()?.0,
-        blocked: store.blocked()?,
-        id_space_used: store.id_space_used()?,
-        keyless: store.replica().keyless.clone(),
-        clock: store.clock_trouble()?,
-        left_out: store.left_out()?.iter().map(ToString::to_string).collect(),
-    })
-}
-
-fn age_s(now: Millis, at: i64) -> u64 {
-    u64::try_from((now.0 - at) / 1000).unwrap_or(0)
 }

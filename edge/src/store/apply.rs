@@ -296,7 +296,7 @@ impl<'a> Apply<'a> {
 }
 
 /// "Row `c` points at a parent, and that parent is not there."
-fn alone_sql(child: &Tracked, place: usize) -> String {
+pub(super) fn alone_sql(child: &Tracked, place: usize) -> String {
     let foreign = &child.table.foreign_keys[place];
     let given = foreign.columns.iter().map(|name| format!("c.{} IS NOT NULL", ident(name)));
     let same = foreign

@@ -85,7 +85,7 @@ pub(crate) fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, n
 }
 
 /// Counts what a cut would send now, and gives the time of the oldest touch.
-pub(super) fn count(conn: &Connection, replica: &Replica, now: i64) -> Result<(u64, Option<i64>)> {
+pub(crate) fn count(conn: &Connection, replica: &Replica, now: i64) -> Result<(u64, Option<i64>)> {
     let mut sink = CountSink::default();
     for tracked in replica.tables.values() {
         collect::collect(conn, tracked, now, &mut sink)?;

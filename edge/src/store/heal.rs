@@ -1,123 +1,136 @@
-//! The edge's side of a compare: what capture missed becomes a note, as if the trigger had been there.
+//! Puts right what a compare found.
 //!
-//! * A row that the hub does not have is handed in. A row that differs is handed in as a change of the
-//!   hub's row. A row that is missing here is fetched: nobody is known to have deleted it.
-//! * Only a table without uncut changes is compared, at the hub's version; otherwise it waits.
+//! * A row that the hub does not have is handed in. A row that is missing here is fetched: nobody is
+//!   known to have deleted it.
+//! * A row that differs is handed in as a change of the hub's row where capture is known to have missed
+//!   something, because then the program's write is the reason. Everywhere else nobody knows the reason,
+//!   and it may be a damaged or an old copy of the file: the row is handed in as a second row under its
+//!   key, so that the hub keeps its own, lists the device's whole for the operator, and sends its own.
+//!   So no old value is ever put over the hub's, and none is lost.
+//! * Each difference is put right once. One that is found again stays and is shown: no endless loop.
+//! * Rows are read in a snapshot before; here, under the write lock, only the few that differ are looked
+//!   at again.
 
+use super::apply::alone_sql;
+use super::audit::{self, Outcome};
+use super::reading::is_settled;
 use super::{EdgeStore, StoreError};
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
-use std::collections::HashMap;
+use rusqlite::{Connection, TransactionBehavior, params_from_iter};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use tt_migrations::audit;
 use tt_migrations::capture::{base, ids};
+use tt_migrations::quote::ident;
 use tt_migrations::replica::Tracked;
-use tt_migrations::row::{self, Row, key_bytes, refusal};
+use tt_migrations::row::{self, Key, Row, key_bytes, refusal};
 use tt_migrations::state;
-use tt_protocol::audit::{Compare, Compared, Finding};
+use tt_migrations::value::bound;
 use tt_protocol::change::{TableChange, decode_piece};
-use tt_protocol::number::Version;
-use tt_protocol::value::ValueRef;
+use tt_protocol::number::{Millis, Version};
+use tt_protocol::value::{Value, ValueRef};
+
+/// What putting right came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Healed {
+    /// Rows that are handed in with the next cut.
+    pub noted: u64,
+    /// Rows of the hub that were missing here.
+    pub fetched: u64,
+    /// Rows that differ and were put right before, or cannot be fetched as things stand.
+    pub left: u64,
+}
+
+/// One row that is not the same here and there.
+struct Difference {
+    key: Key,
+    local: Option<Row>,
+    hub: Option<Row>,
+}
+
+/// What was compared and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Millis,
+    pub(crate) version: Version,
+}
 
 impl EdgeStore {
-    /// A table that must be compared with the hub's, if there is one that is ready for it.
+    /// Writes down that a table is equal to the hub's, or cannot be compared.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn compare_due(&self) -> Result<Option<Compare>, StoreError> {
-        let sql = "SELECT name FROM _sync_table WHERE audit = 1 ORDER BY tid LIMIT 1";
-        let name: Option<String> =
-            self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
-        let Some(tracked) = name.and_then(|name| self.replica.get(&name)) else {
-            return Ok(None);
-        };
-        let snapshot = self.conn.unchecked_transaction()?;
-        if is_touched(&snapshot, tracked)? {
-            return Ok(None);
+    pub(crate) fn compared(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        moment: Moment,
+        outcome: Outcome,
+    ) -> Result<(), StoreError> {
+        if !self.is_current(tracked) {
+            return Ok(());
         }
-        let columns = audit::columns(tracked);
-        let buckets = audit::digests(&snapshot, tracked, &columns)?;
-        let version = Version(state::get(&snapshot, state::VERSION)?.unwrap_or(0).unsigned_abs());
-        Ok(Some(Compare { table: tracked.table.name.clone(), version, columns, buckets }))
+        self.without_sync(|store| {
+            let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            audit::record(&tx, tracked, (moment.now, moment.version), (outcome, 0))?;
+            tx.commit()?;
+            Ok(())
+        })
     }
 
-    /// Puts right what the hub found. Gives the number of rows that were noted or fetched.
+    /// Puts right what differs in some leaves, of which the hub's rows and the keys of the local ones are
+    /// given. None when the table has changed meanwhile: it must be compared again.
     ///
     /// # Errors
     /// When SQLite fails or the answer is damaged.
-    pub fn heal(&mut self, compared: &Compared) -> Result<u64, StoreError> {
-        let Some(tracked) = self.replica.get(&compared.table).cloned() else {
-            return Ok(0);
-        };
+    pub(crate) fn heal(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        moment: Moment,
+        keys: &[Key],
+        pieces: &[Vec<u8>],
+    ) -> Result<Option<Healed>, StoreError> {
+        if !self.is_current(tracked) {
+            return Ok(None);
+        }
+        let hub = hub_rows(tracked, pieces)?;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let cursor = state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs();
-        if cursor != compared.version.0 || is_touched(&tx, &tracked)? {
-            return Ok(0);
+        if cursor != moment.version.0 || !is_settled(&tx, tracked, self.replica.schema_version)? {
+            return Ok(None);
         }
-        let healed = match &compared.finding {
-            Finding::NotNow => return Ok(0),
-            Finding::Equal => 0,
-            Finding::Differs { buckets, pieces } => heal_buckets(&tx, &tracked, buckets, pieces)?,
+        let differences = differences(&tx, tracked, keys, hub)?;
+        let healed = put_right(&tx, tracked, &differences)?;
+        let outcome = match healed {
+            Healed { noted: 0, fetched: 0, left: 0 } => (Outcome::Equal, 0),
+            Healed { noted: 0, fetched: 0, left } => (Outcome::Differs, left),
+            Healed { noted, fetched, .. } => (Outcome::Healing, noted + fetched),
         };
-        if healed == 0 {
-            tx.execute("UPDATE _sync_table SET audit = 0 WHERE tid = ?1", [tracked.tid])?;
+        audit::record(&tx, tracked, (moment.now, moment.version), outcome)?;
+        if healed.fetched > 0 {
+            ids::settle(&tx, tracked, self.device)?;
+            audit::mark_children(&tx, &self.replica, tracked)?;
         }
-        ids::settle(&tx, &tracked, self.device)?;
         tx.commit()?;
-        Ok(healed)
+        Ok(Some(healed))
+    }
+
+    /// False when the schema was read again since: the table may be due anew, for another reason.
+    fn is_current(&self, tracked: &Arc<Tracked>) -> bool {
+        self.replica.get(&tracked.table.name).is_some_and(|current| Arc::ptr_eq(current, tracked))
     }
 }
 
-/// True when the table has changes that are not cut.
-fn is_touched(conn: &Connection, tracked: &Tracked) -> rusqlite::Result<bool> {
-    if base::any(conn, &tracked.table)? {
-        return Ok(true);
-    }
-    if !tracked.table.rowid_key {
-        return Ok(false);
-    }
-    let place = ids::place(conn, tracked)?;
-    let (name, key) = (&tracked.table.name, &tracked.table.key[0].0);
-    let (name, key) = (tt_migrations::quote::ident(name), tt_migrations::quote::ident(key));
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM {name} WHERE {key} BETWEEN ?1 AND ?2)");
-    conn.prepare_cached(&sql)?.query_row((place.lo, place.hi), |row| row.get(0))
-}
-
-fn heal_buckets(
-    conn: &Connection,
-    tracked: &Arc<Tracked>,
-    buckets: &[u8],
-    pieces: &[Vec<u8>],
-) -> Result<u64, StoreError> {
-    let mut hub: HashMap<Vec<u8>, Row> = HashMap::new();
+/// The hub's rows by the bytes of their keys.
+fn hub_rows(tracked: &Tracked, pieces: &[Vec<u8>]) -> Result<BTreeMap<Vec<u8>, Row>, StoreError> {
+    let mut rows = BTreeMap::new();
     for piece in pieces {
         for change in decode_piece(piece)? {
             for index in 0..change.rows.rows() {
                 let row = in_own_order(tracked, &change, index);
-                hub.insert(key_bytes(row.get(..tracked.keys()).unwrap_or_default()), row);
+                rows.insert(key_bytes(row.get(..tracked.keys()).unwrap_or_default()), row);
             }
         }
     }
-    let mut missed: Vec<(Row, Option<Row>)> = Vec::new();
-    audit::rows_in(conn, tracked, buckets, |local| {
-        let theirs = hub.remove(&key_bytes(local.get(..tracked.keys()).unwrap_or_default()));
-        if theirs.as_deref() != Some(local) {
-            missed.push((local.to_vec(), theirs));
-        }
-        Ok(())
-    })?;
-    let mut healed = missed.len() as u64;
-    for (local, theirs) in &missed {
-        base::add(conn, &tracked.table, local, theirs.as_ref())?;
-    }
-    for row in hub.values() {
-        match row::insert(conn, tracked, row) {
-            Ok(()) => healed += 1,
-            // Its place is taken by a row that is being handed in: the hub decides between them.
-            Err(error) if refusal(&error).is_some() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(healed)
+    Ok(rows)
 }
 
 fn in_own_order(tracked: &Tracked, change: &TableChange, index: usize) -> Row {
@@ -126,4 +139,127 @@ fn in_own_order(tracked: &Tracked, change: &TableChange, index: usize) -> Row {
         place.map_or(ValueRef::Null, |place| change.rows.get(index, place)).to_owned()
     };
     tracked.names.iter().map(value).collect()
+}
+
+/// Two spellings of a key that SQLite takes for one are one row: it is looked at once.
+fn differences(
+    conn: &Connection,
+    tracked: &Tracked,
+    keys: &[Key],
+    hub: BTreeMap<Vec<u8>, Row>,
+) -> rusqlite::Result<Vec<Difference>> {
+    let mut seen: HashSet<Vec<u8>> = hub.keys().cloned().collect();
+    let mut found = Vec::new();
+    for hub in hub.into_values() {
+        let key: Key = hub.iter().take(tracked.keys()).cloned().collect();
+        let local = row::read(conn, tracked, &key)?;
+        if let Some(local) = &local {
+            seen.insert(key_bytes(&local[..tracked.keys()]));
+        }
+        if local.as_ref() != Some(&hub) {
+            found.push(Difference { key, local, hub: Some(hub) });
+        }
+    }
+    for key in keys.iter().filter(|key| !seen.contains(&key_bytes(key))) {
+        if let Some(local) = row::read(conn, tracked, key)? {
+            found.push(Difference { key: key.clone(), local: Some(local), hub: None });
+        }
+    }
+    Ok(found)
+}
+
+fn put_right(
+    conn: &Connection,
+    tracked: &Arc<Tracked>,
+    differences: &[Difference],
+) -> Result<Healed, StoreError> {
+    let blind = audit::is_blind(conn, tracked)?;
+    let mut healed = Healed::default();
+    let mut fetched: Vec<&Difference> = Vec::new();
+    for difference in differences {
+        match &difference.local {
+            _ if was_tried(conn, tracked, difference)? => healed.left += 1,
+            Some(local) => {
+                base::forget(conn, &tracked.table, &difference.key)?;
+                let was = difference.hub.as_ref().filter(|_| blind);
+                base::add(conn, &tracked.table, local, was)?;
+                remember(conn, tracked, difference)?;
+                healed.noted += 1;
+            }
+            None => match row::insert(conn, tracked, difference.hub.as_deref().unwrap_or_default()) {
+                Ok(()) => fetched.push(difference),
+                // Its place is taken by a row that is being handed in: the hub decides between them.
+                Err(error) if refusal(&error).is_some() => healed.left += 1,
+                Err(error) => return Err(error.into()),
+            },
+        }
+    }
+    healed.left += without_parents(conn, tracked, &mut fetched)?;
+    healed.fetched = fetched.len() as u64;
+    fetched.iter().try_for_each(|difference| remember(conn, tracked, difference))?;
+    Ok(healed)
+}
+
+/// Takes fetched rows out again whose parent is not here: when the parents' table is compared, it is their
+/// turn. Gives their number.
+fn without_parents(
+    conn: &Connection,
+    tracked: &Tracked,
+    fetched: &mut Vec<&Difference>,
+) -> rusqlite::Result<u64> {
+    let mut removed = 0;
+    loop {
+        let mut alone = Vec::new();
+        for (place, difference) in fetched.iter().enumerate() {
+            if is_alone(conn, tracked, &difference.key)? {
+                alone.push(place);
+            }
+        }
+        if alone.is_empty() {
+            return Ok(removed);
+        }
+        for place in alone.into_iter().rev() {
+            row::delete(conn, tracked, &fetched.swap_remove(place).key)?;
+            removed += 1;
+        }
+    }
+}
+
+fn is_alone(conn: &Connection, tracked: &Tracked, key: &[Value]) -> rusqlite::Result<bool> {
+    let at: Vec<_> = tracked.table.key_names().map(|key| format!("c.{} = ?", ident(key))).collect();
+    for foreign in 0..tracked.table.foreign_keys.len() {
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {} c WHERE {} AND {})",
+            ident(&tracked.table.name),
+            at.join(" AND "),
+            alone_sql(tracked, foreign)
+        );
+        let key = params_from_iter(bound(key.iter().map(Value::as_ref)));
+        if conn.prepare_cached(&sql)?.query_row(key, |row| row.get(0))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn was_tried(conn: &Connection, tracked: &Tracked, difference: &Difference) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM _sync_audit_tried WHERE tid = ?1 AND difference = ?2)";
+    conn.prepare_cached(sql)?.query_row((tracked.tid, difference.name()), |row| row.get(0))
+}
+
+fn remember(conn: &Connection, tracked: &Tracked, difference: &Difference) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO _sync_audit_tried(tid, difference) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    conn.prepare_cached(sql)?.execute((tracked.tid, difference.name())).map(drop)
+}
+
+impl Difference {
+    /// Equal for the same two rows.
+    fn name(&self) -> Vec<u8> {
+        let mut bytes = key_bytes(&self.key);
+        for side in [&self.local, &self.hub] {
+            bytes.push(u8::from(side.is_some()));
+            bytes.extend(key_bytes(side.as_deref().unwrap_or_default()));
+        }
+        Sha256::digest(&bytes)[..16].to_vec()
+    }
 }

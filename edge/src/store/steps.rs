@@ -5,7 +5,7 @@
 //!   feed then waits until the hub has that cut, as it waits for any.
 //! * A crash between two steps leaves the file with the ones before it; the feed comes again.
 
-use super::{EdgeStore, Feed, StoreError, Verdict, cut, refresh};
+use super::{EdgeStore, Feed, StoreError, Verdict, audit, cut, refresh};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::Arc;
 use tt_migrations::evolve::{self, EvolveError, Evolved, Site};
@@ -59,6 +59,7 @@ impl EdgeStore {
             for sql in &evolved.later {
                 tx.execute("INSERT INTO _sync_later(sql) VALUES (?1) ON CONFLICT(sql) DO NOTHING", [sql])?;
             }
+            audit::mark_changed(&tx, &evolved.replica)?;
             replica = Arc::new(evolved.replica);
         }
         state::add_formers(&tx, &step.formers)?;

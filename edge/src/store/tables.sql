@@ -33,3 +33,21 @@ CREATE TABLE IF NOT EXISTS _sync_clock(
 CREATE TABLE IF NOT EXISTS _sync_later(
   sql TEXT PRIMARY KEY
 ) WITHOUT ROWID;
+
+-- The last compare of each table with the hub's, and the table's shape then: another one must be compared
+-- again. `_sync_table.audit` says whether a compare is due, and why.
+CREATE TABLE IF NOT EXISTS _sync_audit(
+  tid INTEGER PRIMARY KEY,
+  shape TEXT NOT NULL,
+  at INTEGER,
+  version INTEGER,
+  outcome TEXT,
+  rows INTEGER NOT NULL DEFAULT 0
+);
+
+-- Differences that were put right once. One that is found again stays, and is shown instead.
+CREATE TABLE IF NOT EXISTS _sync_audit_tried(
+  tid INTEGER NOT NULL,
+  difference BLOB NOT NULL,
+  PRIMARY KEY(tid, difference)
+) WITHOUT ROWID;

@@ -8,19 +8,27 @@ use crate::database::{self, DatabaseError};
 use crate::devices;
 use crate::folder::Folder;
 use crate::store::conflict;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tt_migrations::capture::ids;
-use tt_migrations::replica::{Replica, Tracked};
-use tt_migrations::shape::Schema;
-use tt_migrations::{digest, policy, state};
-use tt_protocol::digest::combine;
+use tt_migrations::replica::Replica;
+use tt_migrations::{audit, digest, policy, state};
+use tt_protocol::digest::{TableDigest, combine};
 use tt_protocol::ids::ID_MAX;
 
-pub(super) fn run(place: &Place) -> Result<(), CliError> {
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Print only the digest of each table: equal on nodes in step.
+    #[arg(long)]
+    digests: bool,
+}
+
+pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> {
     let folder = Folder::of_hub(&place.data)?;
+    if arguments.digests {
+        return digests(place, &folder);
+    }
     let status = read(&folder)?;
     if place.json {
         output::json(&status)?;
@@ -78,25 +86,38 @@ fn tables(conn: &Connection) -> Result<Replica, CliError> {
     let text = state::get_text(conn, state::POLICY)?.unwrap_or_else(|| policy::SHIPPED.to_owned());
     let mut policy = policy::parse("policy", &text).map_err(|error| CliError::Refused(error.to_string()))?;
     state::formers(conn)?.iter().for_each(|former| policy.follow(former));
-    let mut replica = Replica::default();
-    let schema = Schema::read(conn)?;
-    for table in schema.tables.into_values() {
-        if !policy.table(&table.name).replicate {
-            continue;
-        }
-        if table.key.is_empty() {
-            replica.keyless.push(table.name);
-            continue;
-        }
-        let sql = "SELECT tid FROM _sync_table WHERE name = ?1";
-        let tid: Option<i64> = conn.query_row(sql, [&table.name], |row| row.get(0)).optional()?;
-        // A table that a program has just made is adopted by the daemon's next cut.
-        if let Some(tid) = tid {
-            let name = table.name.clone();
-            replica.tables.insert(name, Arc::new(Tracked::new(table, tid)));
-        }
+    Ok(Replica::look(conn, &policy)?)
+}
+
+/// The digest of every table, in the form of `tt-edge doctor --digests`.
+fn digests(place: &Place, folder: &Folder) -> Result<(), CliError> {
+    let path = folder.database();
+    let conn = database::open(&path)?;
+    let conn = conn.unchecked_transaction().map_err(|error| DatabaseError::new(&path, &error))?;
+    let replica = tables(&conn)?;
+    let mut uncut = false;
+    for tracked in replica.tables.values() {
+        uncut = uncut || audit::is_touched(&conn, tracked)?;
     }
-    Ok(replica)
+    let digests = digest::tables(&conn, &replica)?;
+    let version = state::get(&conn, state::VERSION)?.unwrap_or(0);
+    let whole = combine(digests.iter().map(|(name, digest)| (name.as_str(), *digest)));
+    if place.json {
+        let table = |(name, digest): (&String, &TableDigest)| json!({ "table": name, "rows": digest.rows, "digest": digest.to_string() });
+        let tables: Vec<Json> = digests.iter().map(table).collect();
+        let epoch = state::get(&conn, state::EPOCH)?.unwrap_or(0);
+        return Ok(output::json(
+            &json!({ "version": version, "epoch": epoch, "unsent": uncut, "digest": whole, "tables": tables }),
+        )?);
+    }
+    let mut text = format!(
+        "version {version}{}, digest {whole}\n",
+        if uncut { " with changes that are no version yet" } else { "" }
+    );
+    for (name, digest) in &digests {
+        text.push_str(&format!("  {name}: {} rows, {digest}\n", digest.rows));
+    }
+    Ok(output::text(&text)?)
 }
 
 /// How far the fullest table is with its ids, 0 to 1.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
+use tt_protocol::audit::Compared;
 use tt_protocol::enrol::{EnrolReply, EnrolRequest};
 use tt_protocol::frame::{EdgeFrame, HubFrame};
 use tt_protocol::number::{EdgeId, Version};
@@ -29,6 +30,8 @@ pub(super) enum Event {
     Down(LinkId),
     /// A feed is ready, or could not be made.
     Feed(LinkId, Result<WholeFeed, StoreError>),
+    /// A table was compared with a device's.
+    Compared(LinkId, Compared),
     /// A device wants to enrol.
     Enrol(Box<EnrolRequest>, oneshot::Sender<EnrolReply>),
     /// A command asks.

@@ -10,6 +10,7 @@ mod admission;
 mod tests;
 
 use super::DaemonError;
+use super::audits;
 use super::event::{Event, Goodbye, Outlet, Shared};
 use super::feeds::Job;
 use super::recorder::Recorder;
@@ -44,6 +45,7 @@ pub(super) struct Parts {
     pub(super) host: Host,
     pub(super) authority: Arc<Authority>,
     pub(super) feeds: queue::Sender<Job>,
+    pub(super) audits: queue::Sender<audits::Job>,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -70,6 +72,7 @@ struct Writer {
     host: Host,
     authority: Arc<Authority>,
     feeds: queue::Sender<Job>,
+    audits: queue::Sender<audits::Job>,
     shared: Arc<Shared>,
     links: HashMap<LinkId, (EdgeId, Outlet)>,
     recorder: Recorder,
@@ -86,7 +89,7 @@ struct Trouble {
 
 impl Writer {
     fn new(parts: Parts) -> Self {
-        let Parts { store, path, host, authority, feeds, shared } = parts;
+        let Parts { store, path, host, authority, feeds, audits, shared } = parts;
         Self {
             policy: store.policy().as_ref().clone(),
             engine: Some(Engine::new(store)),
@@ -94,6 +97,7 @@ impl Writer {
             host,
             authority,
             feeds,
+            audits,
             shared,
             links: HashMap::new(),
             recorder: Recorder::default(),
@@ -129,6 +133,7 @@ impl Writer {
                 tracing::error!(%error, "a feed cannot be made; the device will ask again");
                 self.close(link, Goodbye::Later(format!("the hub cannot read: {error}")));
             }
+            Event::Compared(link, compared) => self.with(|engine| engine.compared(link, compared)),
             Event::Enrol(request, answer) => {
                 // Whoever asked may be gone; a device repeats its request.
                 let _ = answer.send(self.enrol(&request));
@@ -209,6 +214,14 @@ impl Writer {
                     let job = Job { link, edge, from, replica };
                     if self.feeds.send(job).is_err() {
                         self.close(link, Goodbye::Later("the hub makes no feeds any more".into()));
+                    }
+                }
+            }
+            Action::Compare(link, compare) => {
+                if let Some(engine) = &self.engine {
+                    let replica = Arc::clone(engine.store().replica());
+                    if self.audits.send(audits::Job { link, compare, replica }).is_err() {
+                        self.close(link, Goodbye::Later("the hub compares no tables any more".into()));
                     }
                 }
             }

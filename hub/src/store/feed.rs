@@ -63,7 +63,10 @@ pub(crate) fn make(
 }
 
 /// The tables as they are in this snapshot: a program may have added a column since the writer looked.
-fn in_this_shape<'r>(conn: &Connection, replica: &'r Replica) -> rusqlite::Result<Cow<'r, Replica>> {
+pub(super) fn in_this_shape<'r>(
+    conn: &Connection,
+    replica: &'r Replica,
+) -> rusqlite::Result<Cow<'r, Replica>> {
     let seen: i64 = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
     if seen == replica.schema_version {
         return Ok(Cow::Borrowed(replica));
@@ -83,7 +86,7 @@ fn in_this_shape<'r>(conn: &Connection, replica: &'r Replica) -> rusqlite::Resul
         Some((table.name.clone(), Arc::new(Tracked::new(table.clone(), tid))))
     });
     let tables = tables.collect();
-    Ok(Cow::Owned(Replica { schema_version: seen, tables, schema, keyless: Vec::new() }))
+    Ok(Cow::Owned(Replica { schema_version: seen, tables, schema, ..Replica::default() }))
 }
 
 /// True when the log holds something for this edge above its cursor.

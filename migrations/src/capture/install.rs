@@ -48,7 +48,7 @@ pub fn install(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Ins
     conn.execute_batch(state::TABLES)?;
     upgrade_keys(conn, policy)?;
     let schema = Schema::read(conn)?;
-    let mut keyless = Vec::new();
+    let (mut keyless, mut left_out) = (Vec::new(), Vec::new());
     let mut tables = BTreeMap::new();
     let mut blind = Vec::new();
     let mut discovered = Vec::new();
@@ -56,7 +56,11 @@ pub fn install(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Ins
     let first: bool =
         conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM _sync_table)", [], |row| row.get(0))?;
     let mut wanted = HashMap::new();
-    for table in schema.tables.values().filter(|table| policy.table(&table.name).replicate) {
+    for table in schema.tables.values() {
+        if !policy.table(&table.name).replicate {
+            left_out.push(table.name.clone());
+            continue;
+        }
         if table.key.is_empty() {
             keyless.push(table.name.clone());
             continue;
@@ -78,7 +82,25 @@ pub fn install(conn: &Connection, policy: &Policy, device: EdgeId) -> Result<Ins
     drop_strangers(conn, &found, &wanted)?;
     mark_for_audit(conn, &blind)?;
     let schema_version = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
-    Ok(Installed { replica: Replica { schema_version, schema, tables, keyless }, blind, discovered })
+    Ok(Installed {
+        replica: Replica { schema_version, schema, tables, keyless, left_out },
+        blind,
+        discovered,
+    })
+}
+
+/// What is wrong with the triggers of a table, for a person. Looks only.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn flaws(conn: &Connection, tracked: &Tracked) -> rusqlite::Result<Vec<String>> {
+    let found = existing_triggers(conn)?;
+    let flaw = |trigger: triggers::Trigger| match found.get(&trigger.name.to_ascii_lowercase()) {
+        Some(sql) if *sql == trigger.sql => None,
+        Some(_) => Some(format!("trigger \"{}\" is not as it was installed", trigger.name)),
+        None => Some(format!("trigger \"{}\" is missing", trigger.name)),
+    };
+    Ok(triggers::of(&tracked.table, tracked.tid).into_iter().filter_map(flaw).collect())
 }
 
 /// Removes every trace of ours from a file.

@@ -34,8 +34,8 @@ pub enum Output {
     Apply(WholeFeed),
     /// The clock's offset to the hub was measured, in milliseconds.
     ClockOffset(i64),
-    /// The hub has compared a table: put right what differs.
-    Heal(Compared),
+    /// The hub has compared a table: ask on, or put right what differs.
+    Compared(Compared),
     /// The hub refuses, and why. The link is of no use any more.
     Refused(String),
 }
@@ -170,7 +170,7 @@ impl EdgeSession {
             }
             HubFrame::Ack(ack) => self.acknowledged(ack),
             HubFrame::Feed(piece) => self.feed_piece(piece),
-            HubFrame::Compared(compared) => self.outputs.push_back(Output::Heal(compared)),
+            HubFrame::Compared(compared) => self.outputs.push_back(Output::Compared(compared)),
             HubFrame::Pong(pong) => {
                 let offset = self.timing.answered(now, &pong);
                 self.outputs.extend(offset.map(Output::ClockOffset));

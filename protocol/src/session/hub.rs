@@ -1,13 +1,13 @@
 //! The hub's end of a link with one edge.
 //!
-//! * `handle_frame`, `handle_merged`, `handle_version`, `handle_feed` say what happened; `poll_output`
-//!   says what to do.
+//! * `handle_frame`, `handle_merged`, `handle_version`, `handle_feed`, `handle_compared` say what
+//!   happened; `poll_output` says what to do.
 //! * Pieces of a changeset are kept across links: [`HubSession::into_staged`] hands them to the next one,
 //!   so that a large changeset goes on where it was cut off.
 //! * A feed leaves only against a pull, one at a time: a slow edge never makes the hub queue.
 
 use super::{Assembly, WholeFeed, feed_frames};
-use crate::audit::Compare;
+use crate::audit::{Compare, Compared};
 use crate::frame::{Ack, EdgeFrame, Hello, HubFrame, PROTOCOL, Piece, Pong, Pull, Report, Welcome};
 use crate::number::{EdgeId, Epoch, Millis, Seq, Version};
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ pub enum Output {
     },
     /// Make a feed from this cursor; answer with [`HubSession::handle_feed`].
     MakeFeed(Version),
-    /// Compare a table with the edge's, and send what comes of it.
+    /// Compare a table with the edge's; answer with [`HubSession::handle_compared`].
     Compare(Compare),
     /// How the edge is doing.
     Report(Report),
@@ -92,6 +92,7 @@ pub struct HubSession {
     cursor: Version,
     pull: Option<Pull>,
     making_feed: bool,
+    comparing: bool,
     staged: Staged,
     outputs: VecDeque<Output>,
 }
@@ -107,6 +108,7 @@ impl HubSession {
             cursor: Version(0),
             pull: None,
             making_feed: false,
+            comparing: false,
             staged,
             outputs: VecDeque::new(),
         }
@@ -148,7 +150,12 @@ impl HubSession {
                 self.feed_if_due();
             }
             EdgeFrame::Report(report) => self.outputs.push_back(Output::Report(report)),
-            EdgeFrame::Compare(compare) => self.outputs.push_back(Output::Compare(compare)),
+            // One at a time: an edge that asks faster than the hub reads is not answered twice.
+            EdgeFrame::Compare(_) if self.comparing => {}
+            EdgeFrame::Compare(compare) => {
+                self.comparing = true;
+                self.outputs.push_back(Output::Compare(compare));
+            }
         }
     }
 
@@ -208,6 +215,12 @@ impl HubSession {
                 self.send(HubFrame::Feed(piece));
             }
         }
+    }
+
+    /// The answer to [`Output::Compare`].
+    pub fn handle_compared(&mut self, compared: Compared) {
+        self.comparing = false;
+        self.send(HubFrame::Compared(compared));
     }
 
     /// Refuses for a reason that the rim found (a revoked device).

@@ -6,6 +6,7 @@ use super::world::World;
 use rusqlite::Connection;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
+use tt_edge::store::Outcome;
 use tt_hub::store::conflict;
 use tt_protocol::frame::from_bytes;
 use tt_protocol::value::Value;
@@ -15,17 +16,26 @@ use tt_protocol::value::Value;
 /// # Panics
 /// When they do not.
 pub fn consistent_cut(world: &World, node: usize) {
+    consistent_cut_of_keys(world, node);
+    let Some(conn) = world.reader(node) else { return };
+    let halves: i64 = conn
+        .prepare_cached("SELECT COUNT(*) FROM batch_head h WHERE size <> (SELECT COUNT(*) FROM batch_row r WHERE r.head = h.id)")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .expect("reads");
+    assert_eq!(halves, 0, "node {node}: batches seen in part");
+}
+
+/// Every child has its parent.
+///
+/// # Panics
+/// When one has not.
+pub fn consistent_cut_of_keys(world: &World, node: usize) {
     let Some(conn) = world.reader(node) else { return };
     let broken: Option<String> = conn
         .prepare_cached("SELECT group_concat(\"table\" || ' ' || ifnull(rowid, '?') || ' -> ' || parent, '; ') FROM pragma_foreign_key_check")
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .expect("reads");
     assert_eq!(broken, None, "node {node}: foreign keys");
-    let halves: i64 = conn
-        .prepare_cached("SELECT COUNT(*) FROM batch_head h WHERE size <> (SELECT COUNT(*) FROM batch_row r WHERE r.head = h.id)")
-        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-        .expect("reads");
-    assert_eq!(halves, 0, "node {node}: batches seen in part");
 }
 
 /// The file itself is sound, and every batch is whole.
@@ -103,6 +113,19 @@ pub fn no_echo(world: &mut World) {
     }
     world.settle();
     assert_eq!(world.hub_store().version(), version, "an echo: a round with nothing new made a version");
+}
+
+/// No compare found anything to put right: capture and feeds alone made the nodes equal.
+///
+/// # Panics
+/// When one did, or a node has no compares at all.
+pub fn nothing_healed(world: &World) {
+    for edge in 0..world.edges.len() {
+        let audits = world.edge_store(edge).audits().expect("reads");
+        assert!(!audits.is_empty(), "edge {edge} replicates nothing");
+        let healed = audits.iter().find(|audit| !matches!(audit.outcome, None | Some(Outcome::Equal)));
+        assert_eq!(healed, None, "edge {edge} had to be healed");
+    }
 }
 
 /// Every counter is the sum of what programs added, and every row is at the hub, deleted, or listed.

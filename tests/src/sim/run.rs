@@ -46,6 +46,7 @@ fn lived(seed: u64, watched: bool) {
         live(&mut world, &mut random, temper, &mut ledger, (shape, &mut next_tag), (steps, watched));
         world.settle();
         checks::converged(&world);
+        checks::nothing_healed(&world);
         checks::exactly_once(&world, &ledger);
         checks::nothing_unsent(&world);
     }

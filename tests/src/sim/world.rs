@@ -4,9 +4,12 @@
 //! have connections of their own, which live on.
 
 mod clocks;
+mod compare;
 mod decide;
 mod schema;
 mod settle;
+
+pub use compare::Compares;
 
 use super::clock::NodeClock;
 use super::schemas::{BATCHES, Shape};
@@ -17,6 +20,7 @@ use tempfile::TempDir;
 use tt_edge::engine::{Engine as EdgeEngine, Step};
 use tt_edge::store::EdgeStore;
 use tt_hub::engine::{Action, Engine as HubEngine, LinkId};
+use tt_hub::store::audit::AuditReader;
 use tt_hub::store::{FeedReader, HubStore, snapshot};
 use tt_protocol::frame::HubFrame;
 use tt_protocol::number::{EdgeId, Millis, Version};
@@ -54,8 +58,11 @@ pub struct World {
     hub_node: Node,
     hub: Option<HubEngine>,
     feeder: Option<FeedReader>,
+    auditor: Option<AuditReader>,
     /// The devices; device number is place + 1.
     pub edges: Vec<EdgeNode>,
+    /// What compares have cost so far.
+    pub compares: Compares,
     next_link: LinkId,
     now: i64,
     feeds: Vec<(LinkId, EdgeId, Version)>,
@@ -81,7 +88,9 @@ impl World {
             policy,
             hub: None,
             feeder: None,
+            auditor: None,
             edges: Vec::new(),
+            compares: Compares::default(),
             next_link: 1,
             now: 1_800_000_000_000,
             feeds: Vec::new(),
@@ -170,6 +179,7 @@ impl World {
     pub fn crash_hub(&mut self) {
         self.hub = None;
         self.feeder = None;
+        self.auditor = None;
         self.feeds.clear();
         for edge in 0..self.edges.len() {
             self.unlink(edge);
@@ -187,6 +197,8 @@ impl World {
             self.hub_node.clock.rule(store.connection());
             self.hub = Some(HubEngine::new(store));
             self.feeder = Some(FeedReader::open(&self.hub_node.path).expect("the hub opens its file twice"));
+            self.auditor =
+                Some(AuditReader::open(&self.hub_node.path).expect("the hub opens its file thrice"));
         }
     }
 
@@ -278,6 +290,7 @@ impl World {
         match engine.perform_one(now).expect("the store answers") {
             None => return true,
             Some(Step::Frame(frame)) => {
+                self.compares.up(&frame);
                 if let Some(link) = &mut device.link {
                     link.send_up(&frame);
                 }
@@ -286,6 +299,11 @@ impl World {
             Some(Step::Refused(reason)) => {
                 device.refused = Some(reason);
                 self.unlink(edge);
+            }
+            Some(Step::Read(reading)) => {
+                let done = reading.perform(engine.store().connection());
+                engine.read(now, done).expect("the store answers");
+                moved = true;
             }
             Some(Step::Idle) => {}
         }
@@ -351,21 +369,11 @@ impl World {
                 Action::Send(link, frame) => self.send_down(link, &frame),
                 Action::Close(link, _) => self.close(link),
                 Action::MakeFeed(link, edge, cursor) => self.feeds.push((link, edge, cursor)),
+                Action::Compare(link, compare) => self.compare(link, &compare),
                 Action::Report(..) => {}
             }
         }
         moved
-    }
-
-    /// The hub commits what is due and dies before a word of it leaves.
-    ///
-    /// # Panics
-    /// When its store fails.
-    pub fn commit_and_crash_hub(&mut self) {
-        if let Some(hub) = &mut self.hub {
-            hub.step(Millis(self.now)).expect("the store answers");
-        }
-        self.crash_hub();
     }
 
     fn links(&mut self) -> impl Iterator<Item = &mut Link> {

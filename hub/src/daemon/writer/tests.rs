@@ -42,6 +42,7 @@ fn bench() -> Bench {
         host,
         authority,
         feeds,
+        audits: queue::channel().0,
     });
     Bench { _dir: dir, writer, _inbox: inbox, _jobs: jobs }
 }

@@ -4,6 +4,7 @@ use super::super::random::Random;
 use super::World;
 use std::collections::BTreeMap;
 use tt_edge::engine::Engine as EdgeEngine;
+use tt_protocol::number::Millis;
 
 impl World {
     /// Everything runs and is linked until nothing moves any more.
@@ -44,6 +45,17 @@ impl World {
         let hub = read(0, self.hub_store().replica());
         let edges = (0..self.edges.len()).map(|edge| read(edge + 1, self.edge_store(edge).replica()));
         std::iter::once(hub).chain(edges).collect()
+    }
+
+    /// The hub commits what is due and dies before a word of it leaves.
+    ///
+    /// # Panics
+    /// When its store fails.
+    pub fn commit_and_crash_hub(&mut self) {
+        if let Some(hub) = &mut self.hub {
+            hub.step(Millis(self.now)).expect("the store answers");
+        }
+        self.crash_hub();
     }
 
     /// One step of chance: a frame moves, a link comes or goes, a daemon dies or starts.

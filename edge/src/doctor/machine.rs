@@ -1,0 +1,131 @@
+//! The machine around the file: free space, and the SQLite libraries of other processes.
+//!
+//! What Linux shows under `/proc` is a hint and no more: a process of another user is not shown, and one
+//! that brings its own SQLite (as tt-edge does) shows no library.
+
+use super::Check;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Room for a few large feeds and the log of the database.
+const FREE_KB_WARN: u64 = 1024 * 1024;
+/// Below this the next large transaction may fail.
+const FREE_KB_FAIL: u64 = 64 * 1024;
+
+/// Versions with the WAL-reset race: two connections, one finishing a checkpoint while a commit restarts
+/// the log, can damage the file.
+const RACY: ((u32, u32, u32), (u32, u32, u32)) = ((3, 7, 0), (3, 51, 2));
+
+/// Free space of the folder, as `df` says.
+pub(crate) fn disk(folder: &Path) -> Check {
+    let output = Command::new("df").arg("-Pk").arg(folder).env("LC_ALL", "C").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let Some(free) = free_kb(&text) else {
+        return Check::ok("disk", "free space is not known here: there is no df");
+    };
+    let found = format!("{} MB free in {}", free / 1024, folder.display());
+    match free {
+        ..FREE_KB_FAIL => Check::fail("disk", found, "make room: counts cannot be saved on a full disk"),
+        FREE_KB_FAIL..FREE_KB_WARN => Check::warn("disk", found, "make room before the disk is full"),
+        _ => Check::ok("disk", found),
+    }
+}
+
+/// The fourth column of the second line: POSIX fixes that form.
+fn free_kb(text: &str) -> Option<u64> {
+    text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
+}
+
+/// Who has the file open, and with which library, as far as this user may see it.
+pub(crate) fn libraries(db: &Path) -> Check {
+    let Ok(db) = db.canonicalize() else {
+        return Check::ok("libraries", "the file is not there");
+    };
+    let own = std::process::id();
+    let mut lines = Vec::new();
+    let mut racy = false;
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        let Some(pid) = pid.filter(|pid| *pid != own && has_open(&entry.path(), &db)) else {
+            continue;
+        };
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        let libraries = mapped(&fs::read_to_string(entry.path().join("maps")).unwrap_or_default());
+        let described: Vec<String> = libraries
+            .iter()
+            .map(|library| {
+                let version = fs::read(library).ok().and_then(|bytes| version_in(&bytes));
+                racy |= version.is_some_and(|version| (RACY.0..=RACY.1).contains(&version));
+                let version = version.map(|(a, b, c)| format!(" (SQLite {a}.{b}.{c})"));
+                format!("{library}{}", version.unwrap_or_default())
+            })
+            .collect();
+        let with = if described.is_empty() { "its own SQLite".to_owned() } else { described.join(", ") };
+        lines.push(format!("process {pid} ({}) with {with}", name.trim()));
+    }
+    if lines.is_empty() {
+        return Check::ok("libraries", "no other process that can be seen has the file open now");
+    }
+    let found = format!("the file is open in {}", lines.join("; "));
+    if racy {
+        let advice = "SQLite 3.7.0 to 3.51.2 can, rarely, damage a file in WAL mode (the WAL-reset race): update that library; \
+                      tt-edge checkpoints early so that it hardly comes to it";
+        return Check::warn("libraries", found, advice);
+    }
+    Check::ok("libraries", found)
+}
+
+fn has_open(process: &Path, db: &Path) -> bool {
+    let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    files.filter_map(|file| fs::read_link(file.path()).ok()).any(|target| target == db)
+}
+
+/// Paths of SQLite libraries in a process's map.
+fn mapped(maps: &str) -> BTreeSet<String> {
+    let paths = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+    let is_sqlite = |path: &&str| path.rsplit('/').next().is_some_and(|name| name.starts_with("libsqlite3"));
+    paths.filter(is_sqlite).map(str::to_owned).collect()
+}
+
+/// The one text of the form `3.N.N` that stands alone in the library. None when there is none, or several.
+fn version_in(bytes: &[u8]) -> Option<(u32, u32, u32)> {
+    let mut found = BTreeSet::new();
+    for text in bytes.split(|byte| *byte == 0).filter(|text| text.starts_with(b"3.") && text.len() <= 9) {
+        let mut parts = std::str::from_utf8(text).ok()?.split('.').map(|part| part.parse::<u32>().ok());
+        if let (Some(Some(a)), Some(Some(b)), Some(Some(c)), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        {
+            found.insert((a, b, c));
+        }
+    }
+    if found.len() == 1 { found.pop_first() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_read_from_the_posix_form() {
+        let text = "Filesystem     1024-blocks    Used Available Capacity Mounted on\n/dev/sda1  1000 400 600 40% /\n";
+        assert_eq!(free_kb(text), Some(600));
+        assert_eq!(free_kb("df: not found"), None);
+    }
+
+    #[test]
+    fn libraries_are_found_by_their_file_name_only() {
+        let maps = "7f00-7f01 r-xp 00000000 08:01 12  /usr/lib/libsqlite3.so.0.8.6\n\
+                    7f02-7f03 r--p 00000000 08:01 12  /usr/lib/libsqlite3.so.0.8.6\n\
+                    7f04-7f05 r--p 00000000 08:01 13  /home/libsqlite3/other.so\n7f06-7f07 rw-p 0 00:00 0\n";
+        assert_eq!(mapped(maps), BTreeSet::from(["/usr/lib/libsqlite3.so.0.8.6".to_owned()]));
+    }
+
+    #[test]
+    fn a_version_is_said_only_when_it_is_the_only_one() {
+        assert_eq!(version_in(b"x\x003.40.1\x00y\x003.x\x00"), Some((3, 40, 1)));
+        assert_eq!(version_in(b"x\x003.40.1\x00y\x003.9.2\x00"), None);
+        assert_eq!(version_in(b"3.40\0nothing"), None);
+    }
+}
