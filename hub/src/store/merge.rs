@@ -186,6 +186,9 @@ impl<'a> Merge<'a> {
 
     fn finish(self) -> Result<u64, MergeError> {
         let Context { conn, replica, version, edge, .. } = self.context;
+        for tracked in self.log.minus_ones().iter().filter_map(|name| replica.get(name)) {
+            ids::follow_minus_one(conn, tracked)?;
+        }
         self.log.write(conn, version, edge)?;
         for tracked in self.grown.iter().filter_map(|name| replica.get(name)) {
             own_no_stranger(conn, tracked)?;

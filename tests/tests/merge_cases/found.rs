@@ -92,3 +92,17 @@ fn two_halves_of_a_reference_that_point_at_nothing_go_back() {
         .finds("SELECT aisle, slot FROM bin", "2|a")
         .lists("parent bin slot:a/b");
 }
+
+#[test]
+fn a_row_with_the_id_minus_one_is_a_row_like_any() {
+    Story::begin()
+        .write(
+            HUB,
+            "INSERT INTO bin(id, aisle) VALUES (-1, NULL); INSERT INTO badges(id, owner) VALUES (-1, 'Anna')",
+        )
+        .meet()
+        .write(FIRST, "UPDATE badges SET line = 1 WHERE id = -1")
+        .meet()
+        .finds("SELECT owner, line FROM badges", "Anna|1")
+        .lists("");
+}
