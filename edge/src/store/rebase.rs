@@ -107,7 +107,7 @@ fn rebase_column(rule: &TableRule, name: &str, base: &mut Value, live: &mut Valu
         base.clone_from(hub);
     } else if live == hub {
         base.clone_from(hub);
-    } else if rule.is_greatest(name) {
+    } else if rule.is_greatest(name) && hub != base {
         if larger(hub.as_ref(), live.as_ref()) {
             live.clone_from(hub);
         }

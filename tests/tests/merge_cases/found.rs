@@ -106,3 +106,39 @@ fn a_row_with_the_id_minus_one_is_a_row_like_any() {
         .finds("SELECT owner, line FROM badges", "Anna|1")
         .lists("");
 }
+
+#[test]
+fn a_counter_set_to_null_is_not_counted_on() {
+    Story::begin()
+        .write(FIRST, "UPDATE lines SET total = 4 WHERE id = 1")
+        .meet()
+        .write(SECOND, "UPDATE lines SET total = total + 2 WHERE id = 1")
+        .write(FIRST, "UPDATE lines SET total = NULL WHERE id = 1")
+        .meet()
+        .finds("SELECT total FROM lines WHERE id = 1", "-")
+        .lists("column lines total:null/6");
+}
+
+#[test]
+fn a_row_comes_back_with_the_unique_value_that_it_was_given_in_a_swap() {
+    Story::begin()
+        .write(
+            SECOND,
+            "UPDATE orders SET number = 't' WHERE id = 2; UPDATE orders SET number = 'B' WHERE id = 3;
+             UPDATE orders SET number = 'C' WHERE id = 2",
+        )
+        .write(FIRST, "DELETE FROM orders WHERE id = 3")
+        .meet()
+        .finds("SELECT number FROM orders ORDER BY id", "A C B")
+        .lists("delete orders");
+}
+
+#[test]
+fn one_count_that_breaks_a_check_does_not_take_the_other_with_it() {
+    Story::begin()
+        .write(FIRST, "UPDATE lines SET good = good + 80 WHERE id = 1")
+        .write(SECOND, "UPDATE lines SET good = good + 20, total = 5 WHERE id = 1")
+        .meet()
+        .finds("SELECT good, total FROM lines WHERE id = 1", "90|5")
+        .lists("counter lines good:90/110");
+}

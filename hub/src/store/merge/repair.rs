@@ -184,7 +184,7 @@ impl Merge<'_> {
         if !last_resort {
             if let Some((parent, image)) = self.image_of_parent(foreign, values)? {
                 let key: Key = image.row(&parent).into_iter().take(parent.keys()).collect();
-                if self.revive(&parent, &key, self.stamp(image.stamp.at), "given a child")?
+                if self.revive(&parent, &key, self.stamp(image.stamp.at), "given a child", &[])?
                     || self.follow(child, foreign, values, &parent, &image)?
                 {
                     return Ok(());
