@@ -72,6 +72,9 @@ impl Sink for LocalSink<'_> {
     fn delete(&mut self, tracked: &Tracked, base: &[ValueRef<'_>], time: i64) -> Result<()> {
         let row: Row = base.iter().copied().map(ValueRef::to_owned).collect();
         trash::keep(self.conn, tracked, &row, self.version, Self::stamp(time))?;
+        if trash::is_respelled(tracked) {
+            trash::set_stamp(self.conn, tracked, &row[..tracked.keys()].to_vec(), Self::stamp(time))?;
+        }
         self.log.as_sent(tracked, base.iter().take(tracked.keys()).copied());
         Ok(())
     }

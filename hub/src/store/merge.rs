@@ -40,6 +40,8 @@ pub(crate) struct Context<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) edge: EdgeId,
     pub(crate) version: Version,
+    /// What the edge had seen, as far as the hub knows.
+    pub(crate) cursor: Version,
 }
 
 /// Why a changeset cannot be merged. The caller rolls back to before it.
@@ -267,6 +269,9 @@ impl<'a> Merge<'a> {
         let key: Key = row.iter().take(tracked.keys()).cloned().collect();
         let Context { conn, version, .. } = self.context;
         trash::keep(conn, tracked, row, version, self.stamp(at))?;
+        if trash::is_respelled(tracked) {
+            trash::set_stamp(conn, tracked, &key, self.stamp(at))?;
+        }
         tt_migrations::row::delete(conn, tracked, &key)?;
         self.vacate(tracked, row, None);
         Ok(())

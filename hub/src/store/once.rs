@@ -59,12 +59,12 @@ fn merge_new(
     version: Version,
     now: Millis,
 ) -> Result<(), MergeError> {
-    let Changeset { edge, seq, hash, pieces, .. } = changeset;
+    let Changeset { edge, seq, hash, pieces, cursor } = changeset;
     if schema::follow(conn, policy, pieces)? {
         *replica = Arc::new(install(conn, policy, EdgeId::HUB)?.replica);
         schema::declare(conn, replica, version)?;
     }
-    let context = merge::Context { conn, replica, policy, edge: *edge, version };
+    let context = merge::Context { conn, replica, policy, edge: *edge, version, cursor: *cursor };
     merge::Merge::run(context, pieces)?;
     let row = (edge.0, seq.0 as i64, hash, version.0 as i64, now.0);
     conn.prepare_cached(

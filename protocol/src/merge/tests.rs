@@ -120,7 +120,11 @@ fn columns_kept_together_are_equal_only_as_a_whole() {
     let code = column("carrier_code", &values[2], &values[3], &values[2]);
     let stamp = |at, edge| Stamp { at, edge: EdgeId(edge) };
     let plan = merge_row(&rule(), &[carrier, code], stamp(1, 1), Some(stamp(2, 2)));
-    assert_eq!((plan.set.len(), plan.lost.len()), (0, 1), "the earlier writer loses the whole value: {plan:?}");
+    assert_eq!(
+        (plan.set.len(), plan.lost.len()),
+        (0, 1),
+        "the earlier writer loses the whole value: {plan:?}"
+    );
 }
 
 #[test]

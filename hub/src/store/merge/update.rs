@@ -14,12 +14,35 @@ impl Merge<'_> {
     pub(super) fn updates(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), MergeError> {
         for index in 0..change.rows.rows() {
             let key: Key = change.key(index).map(ValueRef::to_owned).collect();
+            if self.is_for_held_row(tracked, change, index, &key)? {
+                continue;
+            }
             match row::read(self.context.conn, tracked, &key)? {
                 Some(hub) => self.update(tracked, change, index, &key, &hub, false)?,
                 None => self.update_of_nothing(tracked, change, index, &key)?,
             }
         }
         Ok(())
+    }
+
+    /// The device changed its own row before it knew that another one has the key: into the list with it,
+    /// for two rows are never mixed.
+    fn is_for_held_row(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        change: &TableChange,
+        index: usize,
+        key: &Key,
+    ) -> Result<bool, MergeError> {
+        let super::Context { conn, edge, cursor, .. } = self.context;
+        let held = conflict::held_unseen(conn, tracked, key, edge, cursor)?;
+        let Some((id, mut row)) = held.filter(|(_, row)| continues(row, change, index)) else {
+            return Ok(false);
+        };
+        amend(&mut row, change, index);
+        self.log.changed(tracked, key);
+        conflict::amend(conn, id, &row)?;
+        Ok(true)
     }
 
     fn update(
