@@ -25,6 +25,11 @@ pub(super) fn put(
     let key = &hub[..tracked.keys()];
     let live = row::read(conn, tracked, key)?;
     match (note.existed, live) {
+        // Touched, but as it was: a row like any, which may also take part in a swap of unique values.
+        (true, Some(live)) if live == note.row => {
+            base::forget(conn, &tracked.table, key)?;
+            Ok(Put::Write)
+        }
         (true, Some(live)) => under_change(conn, tracked, rule, note.row, live, hub),
         // The program's own row under the same key, or a delete: the hub decides when it arrives. A
         // delete of a row that nobody touched stands.

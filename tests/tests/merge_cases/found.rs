@@ -136,3 +136,18 @@ fn a_row_keeps_its_time_when_its_key_is_spelled_otherwise() {
         .finds("SELECT name, note FROM people", "ANNA|late")
         .lists("column people note:late/early");
 }
+
+#[test]
+fn a_swap_with_a_row_that_was_touched_and_left_as_it_was() {
+    let mut story = Story::begin();
+    story.write(HUB, "INSERT INTO orders(id, number) VALUES (-1, 'M')").meet();
+    story
+        .write(
+            FIRST,
+            "UPDATE orders SET number = 't' WHERE id = -1; UPDATE orders SET number = 'M' WHERE id = 3;
+             UPDATE orders SET number = 'C' WHERE id = -1",
+        )
+        .meet()
+        .finds("SELECT number FROM orders ORDER BY id", "C A B M")
+        .lists("");
+}
