@@ -12,8 +12,9 @@
 //!   key, changed keys, odd values and ids, programs at the hub, clocks, two changesets of one device with a
 //!   feed between them.
 //! * Family `Orderly` plays what only two devices did apart in both orders of arrival.
-//! * Foreign keys, with repairs and rows held under others, are in the worlds of `simulation`, where the
-//!   promises are checked and no single entry is predicted; the tables in `tests/cases` have them one by one.
+//! * Family `References` has foreign keys, with repairs and rows held under others: no single entry is
+//!   predicted, but every promise is checked, and restarts change neither the tables nor the kinds of entries.
+//!   The tables in `tests/cases` have these rules one by one.
 //!
 //! What depends on who reaches the hub first, all of it by design:
 //! * two rows with one key: the first stays, the second is held (unless they are equal);

@@ -4,11 +4,13 @@
 //! * `script`, `generate`: what happens in a world, as data that a seed makes and a person can read
 //! * `merge`, `rules`: the model, which shares no code with the product's merge
 //! * `play`: a script in a world of real files, compared with the model after every version
+//! * `references`: scripts with foreign keys, of which only the outcome is checked
 //! * `run`: one seed from beginning to end, and a shorter script for one that fails
 
 pub mod generate;
 pub mod merge;
 pub mod play;
+pub mod references;
 pub mod rules;
 pub mod run;
 pub mod script;

@@ -54,7 +54,6 @@ struct Play<'s> {
 ///
 /// # Panics
 /// When something is not as the model says.
-#[must_use]
 pub fn play(script: &Script, restarts: Option<Random>) -> Outcome {
     let world = World::new(&shape(&script.tables), policy(&script.tables), devices(script));
     let version = world.hub_store().version().0;
