@@ -60,6 +60,8 @@ pub struct RowPlan {
     pub overflow: Vec<Clash>,
     /// True when the hub's row becomes exactly what the edge has in all columns that it sent.
     pub as_sent: bool,
+    /// True when `set` is more than sums: whoever disagrees later must know when it was written.
+    pub dated: bool,
 }
 
 /// Decides one update. `edge` and `hub` are the stamps of the edge's change and of the hub's last
@@ -90,6 +92,7 @@ pub fn merge_row(rule: &TableRule, columns: &[Column<'_>], edge: Stamp, hub: Opt
 fn merge_column(plan: &mut RowPlan, rule: &TableRule, column: &Column<'_>, edge_wins: bool) {
     if column.hub == column.base {
         if column.hub != column.new {
+            plan.dated |= is_dated(rule, column.name, column.base, column.new);
             plan.set.push((column.name.to_owned(), column.new.to_owned()));
         }
     } else if rule.is_counter(column.name) && add(column).is_some() {
@@ -102,6 +105,7 @@ fn merge_column(plan: &mut RowPlan, rule: &TableRule, column: &Column<'_>, edge_
         // Both wrote the same. (Not so for a counter: twice +5 is +10, whatever the totals look like.)
     } else if rule.is_greatest(column.name) {
         if larger(column.new, column.hub) {
+            plan.dated = true;
             plan.set.push((column.name.to_owned(), column.new.to_owned()));
         } else {
             plan.as_sent = false;
@@ -111,12 +115,20 @@ fn merge_column(plan: &mut RowPlan, rule: &TableRule, column: &Column<'_>, edge_
     }
 }
 
+/// Whether time can be asked about this change later: not where a number was added to a counter.
+#[must_use]
+pub fn is_dated(rule: &TableRule, column: &str, base: ValueRef<'_>, new: ValueRef<'_>) -> bool {
+    !rule.is_counter(column) || sum(base, new, base).is_none()
+}
+
 /// Columns that only make sense as one value: if any was changed at the hub meanwhile, all of them go to
 /// the same writer.
 fn merge_group(plan: &mut RowPlan, members: &[&Column<'_>], edge_wins: bool) {
-    let untouched = members.iter().all(|column| column.hub == column.base || column.hub == column.new);
+    let all = |same: fn(&Column<'_>) -> bool| members.iter().all(|column| same(column));
+    let untouched = all(|column| column.hub == column.base) || all(|column| column.hub == column.new);
     for column in members.iter().filter(|column| column.hub != column.new) {
         if untouched {
+            plan.dated = true;
             plan.set.push((column.name.to_owned(), column.new.to_owned()));
         } else {
             disagree(plan, column, edge_wins);
@@ -126,6 +138,7 @@ fn merge_group(plan: &mut RowPlan, members: &[&Column<'_>], edge_wins: bool) {
 
 fn disagree(plan: &mut RowPlan, column: &Column<'_>, edge_wins: bool) {
     if edge_wins {
+        plan.dated = true;
         plan.set.push((column.name.to_owned(), column.new.to_owned()));
         plan.won.push(clash(column, true));
     } else {
@@ -163,8 +176,8 @@ impl FlattenSum for Option<Sum> {
     }
 }
 
-/// Hub plus (new minus base). NULL counts as 0 once anybody sets a number; text, blobs and setting to
-/// NULL are no difference that could be added.
+/// Hub plus (new minus base). NULL counts as 0 once anybody sets a number; text, blobs and NULL written
+/// over a number, by either side, are no difference that could be added.
 fn add(column: &Column<'_>) -> Option<Sum> {
     sum(column.base, column.new, column.hub)
 }
@@ -172,6 +185,7 @@ fn add(column: &Column<'_>) -> Option<Sum> {
 fn sum(base: ValueRef<'_>, new: ValueRef<'_>, hub: ValueRef<'_>) -> Option<Sum> {
     use ValueRef::{Integer, Null, Real};
     match (zero(base), new, zero(hub)) {
+        _ if hub.is_null() && !base.is_null() => None,
         (Integer(base), Integer(new), Integer(hub)) => {
             let total = i128::from(hub) + i128::from(new) - i128::from(base);
             Some(i64::try_from(total).map_or(Sum::Overflows, |total| Sum::Fits(Value::Integer(total))))

@@ -6,12 +6,14 @@
 //! * `ledger`: what programs committed, to be compared with what the hub has in the end
 //! * `world`, `wire`: nodes, links, crashes
 //! * `checks`: the promises, each a function
+//! * `model`: scripted worlds, and a model of the merge rules that says how they must come out
 //! * `operator`: decides about all that is listed in the end
 //! * `run`: one seed from beginning to end, and many on several threads
 
 pub mod checks;
 pub mod clock;
 pub mod ledger;
+pub mod model;
 pub mod operator;
 pub mod program;
 pub mod pure;

@@ -2,8 +2,6 @@
 //!
 //! * `story`: a hub and two devices, and words to tell a story with
 //! * `clocks`: clocks that are wrong, are set right or lose their time
-//! * `columns`: counters, columns that both changed, deletes against changes
-//! * `constraints`: primary keys, UNIQUE, CHECK, REPLACE, changes of keys
 //! * `decisions`: what the operator decides about each kind of entry, and that every node gets it
 //! * `found`: faults that simulated worlds found
 //! * `gate`: what a role may not write, changesets that delete too much
@@ -11,14 +9,11 @@
 //! * `triggers`: triggers of the program that fire for rows that come from elsewhere, and those that do not
 //! * `released`: pieces that are held, and what becomes of them when the operator decides
 //! * `twins`: the same thing made on two devices
+//! * `tables`: runs the tables in `tests/cases`, where most of the rules are written down
 //! * `whole`: a large transaction is never seen in part; a rebase under a change that is not cut
 
 #[path = "merge_cases/clocks.rs"]
 mod clocks;
-#[path = "merge_cases/columns.rs"]
-mod columns;
-#[path = "merge_cases/constraints.rs"]
-mod constraints;
 #[path = "merge_cases/decisions.rs"]
 mod decisions;
 #[path = "merge_cases/found.rs"]
@@ -31,6 +26,8 @@ mod references;
 mod released;
 #[path = "merge_cases/story.rs"]
 mod story;
+#[path = "merge_cases/tables.rs"]
+mod tables;
 #[path = "merge_cases/triggers.rs"]
 mod triggers;
 #[path = "merge_cases/twins.rs"]

@@ -25,6 +25,11 @@ pub(super) fn put(
     let key = &hub[..tracked.keys()];
     let live = row::read(conn, tracked, key)?;
     match (note.existed, live) {
+        // Touched, but as it was: a row like any, which may also take part in a swap of unique values.
+        (true, Some(live)) if live == note.row => {
+            base::forget(conn, &tracked.table, key)?;
+            Ok(Put::Write)
+        }
         (true, Some(live)) => under_change(conn, tracked, rule, note.row, live, hub),
         // The program's own row under the same key, or a delete: the hub decides when it arrives. A
         // delete of a row that nobody touched stands.
@@ -107,7 +112,7 @@ fn rebase_column(rule: &TableRule, name: &str, base: &mut Value, live: &mut Valu
         base.clone_from(hub);
     } else if live == hub {
         base.clone_from(hub);
-    } else if rule.is_greatest(name) {
+    } else if rule.is_greatest(name) && hub != base {
         if larger(hub.as_ref(), live.as_ref()) {
             live.clone_from(hub);
         }

@@ -185,6 +185,29 @@ pub(crate) fn held(
     found.map(|(id, bytes)| Ok((id, decode(&bytes)?))).transpose()
 }
 
+/// A row of this edge that is held whole under this key since after `cursor`: the edge has not seen yet that
+/// another row has its key, and means its own.
+pub(crate) fn held_unseen(
+    conn: &Connection,
+    tracked: &Tracked,
+    key: &Key,
+    edge: EdgeId,
+    cursor: Version,
+) -> Result<Option<(i64, Named)>> {
+    let newest = "SELECT version FROM _sync_conflict ORDER BY id DESC LIMIT 1";
+    let newest: Option<i64> = conn.prepare_cached(newest)?.query_row([], |row| row.get(0)).optional()?;
+    if newest.is_none_or(|newest| newest <= cursor.0 as i64) {
+        return Ok(None);
+    }
+    let sql =
+        "SELECT id, row FROM _sync_conflict WHERE tab = ?1 AND key = ?2 AND lost_from = ?3 AND version > ?4
+               AND kind = 'key' AND state = 'open' AND row IS NOT NULL ORDER BY id DESC LIMIT 1";
+    let at = (&tracked.table.name, same::key_bytes(tracked, key), edge.0, cursor.0 as i64);
+    let found: Option<(i64, Vec<u8>)> =
+        conn.prepare_cached(sql)?.query_row(at, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    found.map(|(id, bytes)| Ok((id, decode(&bytes)?))).transpose()
+}
+
 /// Replaces the row of an entry that is held.
 pub(crate) fn amend(conn: &Connection, id: i64, row: &[(String, Value)]) -> Result<()> {
     let old = "SELECT clashes FROM _sync_conflict WHERE id = ?1";

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Result};
 use tt_migrations::capture::collect::{self, Sink};
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{Key, Row};
-use tt_protocol::merge::Stamp;
+use tt_protocol::merge::{Stamp, is_dated};
 use tt_protocol::number::{EdgeId, Version};
 use tt_protocol::policy::Policy;
 use tt_protocol::value::ValueRef;
@@ -55,13 +55,14 @@ impl Sink for LocalSink<'_> {
         &mut self,
         tracked: &Tracked,
         changed: &[usize],
-        _base: &[ValueRef<'_>],
+        base: &[ValueRef<'_>],
         live: &[ValueRef<'_>],
         time: i64,
     ) -> Result<()> {
         let key: Key = live.iter().take(tracked.keys()).copied().map(ValueRef::to_owned).collect();
         let rule = self.policy.table(&tracked.table.name);
-        if changed.iter().filter_map(|place| tracked.names.get(*place)).any(|name| !rule.is_counter(name)) {
+        let dated = |place: &usize| is_dated(rule, &tracked.names[*place], base[*place], live[*place]);
+        if changed.iter().any(dated) {
             trash::set_stamp(self.conn, tracked, &key, Self::stamp(time))?;
         }
         self.log.as_sent(tracked, live.iter().take(tracked.keys()).copied());
@@ -71,6 +72,9 @@ impl Sink for LocalSink<'_> {
     fn delete(&mut self, tracked: &Tracked, base: &[ValueRef<'_>], time: i64) -> Result<()> {
         let row: Row = base.iter().copied().map(ValueRef::to_owned).collect();
         trash::keep(self.conn, tracked, &row, self.version, Self::stamp(time))?;
+        if trash::is_respelled(tracked) {
+            trash::set_stamp(self.conn, tracked, &row[..tracked.keys()].to_vec(), Self::stamp(time))?;
+        }
         self.log.as_sent(tracked, base.iter().take(tracked.keys()).copied());
         Ok(())
     }

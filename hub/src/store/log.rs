@@ -4,6 +4,7 @@
 //! a month gets each row once.
 
 use rusqlite::{Connection, Result};
+use std::collections::BTreeSet;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::Key;
 use tt_protocol::change::Kind;
@@ -19,17 +20,33 @@ pub(crate) const NOBODY: i64 = -1;
 pub(crate) struct KeyLog {
     as_sent: PieceBuilder,
     changed: PieceBuilder,
+    minus_ones: BTreeSet<String>,
 }
 
 impl KeyLog {
     /// The hub's row is now exactly what its origin has.
     pub(crate) fn as_sent<'v>(&mut self, tracked: &Tracked, key: impl IntoIterator<Item = ValueRef<'v>>) {
+        let key: Vec<ValueRef<'v>> = key.into_iter().collect();
+        self.look_at(tracked, &key);
         push(&mut self.as_sent, tracked, key);
     }
 
     /// The hub's row is something that no edge has yet, the origin included.
     pub(crate) fn changed(&mut self, tracked: &Tracked, key: &Key) {
-        push(&mut self.changed, tracked, key.iter().map(Value::as_ref));
+        let key: Vec<ValueRef<'_>> = key.iter().map(Value::as_ref).collect();
+        self.look_at(tracked, &key);
+        push(&mut self.changed, tracked, key);
+    }
+
+    fn look_at(&mut self, tracked: &Tracked, key: &[ValueRef<'_>]) {
+        if tracked.table.rowid_key && *key == [ValueRef::Integer(-1)] {
+            self.minus_ones.insert(tracked.table.name.clone());
+        }
+    }
+
+    /// Tables whose row with the id -1 was touched: its note, which is always there, must follow.
+    pub(crate) const fn minus_ones(&self) -> &BTreeSet<String> {
+        &self.minus_ones
     }
 
     /// True when nothing was touched.

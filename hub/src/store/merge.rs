@@ -213,6 +213,9 @@ impl<'a> Merge<'a> {
 
     fn finish(self) -> Result<u64, MergeError> {
         let Context { conn, replica, version, edge, released, .. } = self.context;
+        for tracked in self.log.minus_ones().iter().filter_map(|name| replica.get(name)) {
+            ids::follow_minus_one(conn, tracked)?;
+        }
         self.log.write(conn, version, if released { EdgeId::HUB } else { edge })?;
         for tracked in self.grown.iter().filter_map(|name| replica.get(name)) {
             own_no_stranger(conn, tracked)?;
@@ -284,6 +287,9 @@ impl<'a> Merge<'a> {
         let key: Key = row.iter().take(tracked.keys()).cloned().collect();
         let Context { conn, version, .. } = self.context;
         trash::keep(conn, tracked, row, version, self.stamp(at))?;
+        if trash::is_respelled(tracked) {
+            trash::set_stamp(conn, tracked, &key, self.stamp(at))?;
+        }
         tt_migrations::row::delete(conn, tracked, &key)?;
         self.vacate(tracked, row, None);
         self.free(tracked, row);

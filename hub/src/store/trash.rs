@@ -105,10 +105,17 @@ pub(crate) fn stamp(conn: &Connection, tracked: &Tracked, key: &Key) -> Result<O
         .optional()
 }
 
-/// Writes who changed a row last.
+/// Whether a key has several spellings. Another spelling is a delete and an insert, and the row keeps its
+/// time all the same.
+pub(crate) fn is_respelled(tracked: &Tracked) -> bool {
+    tracked.table.key.iter().any(|(_, collation)| !collation.eq_ignore_ascii_case("BINARY"))
+}
+
+/// Writes who changed a row, unless somebody is known to have changed it later.
 pub(crate) fn set_stamp(conn: &Connection, tracked: &Tracked, key: &Key, stamp: Stamp) -> Result<()> {
     let sql = "INSERT INTO _sync_stamp(tab, key, edge, at) VALUES (?1, ?2, ?3, ?4)
-               ON CONFLICT(tab, key) DO UPDATE SET edge = excluded.edge, at = excluded.at";
+               ON CONFLICT(tab, key) DO UPDATE SET edge = excluded.edge, at = excluded.at
+               WHERE (excluded.at, excluded.edge) > (at, edge)";
     conn.prepare_cached(sql)?.execute((
         &tracked.table.name,
         key_bytes(tracked, key),

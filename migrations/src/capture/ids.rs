@@ -12,6 +12,7 @@ use crate::replica::{Replica, Tracked, list};
 use rusqlite::{Connection, Result};
 use tt_protocol::ids::{ID_MAX, IdBlock};
 use tt_protocol::number::EdgeId;
+use tt_protocol::value::Value;
 
 /// A block is left for a new one when this share of it is used: what is left must be enough for the next
 /// large transaction, and ticks are many (2^23).
@@ -110,6 +111,16 @@ pub(super) fn keep_minus_one(conn: &Connection, tracked: &Tracked) -> Result<()>
     );
     conn.prepare_cached(&sql)?.execute([])?;
     Ok(())
+}
+
+/// Notes the row with the id -1 as it is now: what was merged into it is no change of this node's programs.
+/// To be called when those were cut before, in the same transaction.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn follow_minus_one(conn: &Connection, tracked: &Tracked) -> Result<()> {
+    base::forget(conn, &tracked.table, &[Value::Integer(-1)])?;
+    keep_minus_one(conn, tracked)
 }
 
 /// Leaves a block that is well used. To be called by the cut, when no row is fresh.

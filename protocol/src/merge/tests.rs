@@ -50,6 +50,12 @@ fn setting_a_counter_to_null_follows_the_ordinary_rule() {
 }
 
 #[test]
+fn nothing_is_added_to_a_counter_that_the_hub_set_to_null() {
+    let plan = merge("count", Value::Integer(1), Value::Integer(3), Value::Null, 1);
+    assert_eq!((set(&plan), plan.lost.len()), (None, 1));
+}
+
+#[test]
 fn a_sum_that_has_no_place_is_held() {
     let plan = merge("count", Value::Integer(0), Value::Integer(i64::MAX), Value::Integer(1), 1);
     assert_eq!((set(&plan), plan.overflow.len()), (None, 1));
@@ -104,4 +110,26 @@ fn columns_kept_together_go_to_one_writer() {
     let stamp = |at, edge| Stamp { at, edge: EdgeId(edge) };
     let plan = merge_row(&rule(), &[carrier, code], stamp(1, 1), Some(stamp(2, 2)));
     assert!(plan.set.is_empty(), "half of a pair must not be written: {plan:?}");
+}
+
+#[test]
+fn columns_kept_together_are_equal_only_as_a_whole() {
+    let values = ["c", "a", "", "x"].map(Value::text);
+    // The hub has (a, ''), the device comes from (c, '') and wants (a, x).
+    let carrier = column("carrier", &values[0], &values[1], &values[1]);
+    let code = column("carrier_code", &values[2], &values[3], &values[2]);
+    let stamp = |at, edge| Stamp { at, edge: EdgeId(edge) };
+    let plan = merge_row(&rule(), &[carrier, code], stamp(1, 1), Some(stamp(2, 2)));
+    assert_eq!(
+        (plan.set.len(), plan.lost.len()),
+        (0, 1),
+        "the earlier writer loses the whole value: {plan:?}"
+    );
+}
+
+#[test]
+fn sums_have_no_date_and_all_else_has() {
+    let dated = |base, new| merge("count", base, new, Value::Integer(1), 1).dated;
+    assert!(!dated(Value::Integer(1), Value::Integer(3)), "a sum");
+    assert!(dated(Value::Integer(1), Value::Null) && dated(Value::Integer(1), Value::text("many")));
 }

@@ -113,7 +113,8 @@ pub fn seeds(range: Range<u64>, threads: usize, run: impl Fn(u64) + Sync) -> Vec
     failed
 }
 
-fn sentence(cause: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn sentence(cause: &(dyn std::any::Any + Send)) -> String {
     let text = cause.downcast_ref::<String>().cloned();
     text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }

@@ -267,6 +267,12 @@ impl World {
         self.edges[edge].link.is_some()
     }
 
+    /// Whether a device is linked, and as far as both ends know nothing is unsent and nothing unread.
+    #[must_use]
+    pub fn is_in_step(&self, edge: usize) -> bool {
+        self.edges[edge].engine.as_ref().is_some_and(EdgeEngine::in_step)
+    }
+
     /// A device's daemon does one thing: notices writes, takes one frame in, performs one output.
     ///
     /// # Panics

@@ -3,27 +3,6 @@
 use super::story::{FIRST, SECOND, Story};
 
 #[test]
-fn a_deleted_parent_comes_back_for_a_new_child_with_what_was_deleted_under_it() {
-    Story::begin()
-        .write(FIRST, "DELETE FROM orders WHERE id = 2")
-        .write(SECOND, "INSERT INTO lines(order_id, note) VALUES (2, 'new')")
-        .meet()
-        .finds("SELECT number FROM orders WHERE id = 2", "B")
-        .finds("SELECT id < 4, ifnull(note, '') FROM lines WHERE order_id = 2", "1| 0|new")
-        .lists("delete orders");
-}
-
-#[test]
-fn the_same_when_the_child_came_first() {
-    Story::begin()
-        .write(FIRST, "INSERT INTO lines(order_id, note) VALUES (2, 'new')")
-        .write(SECOND, "DELETE FROM orders WHERE id = 2")
-        .meet()
-        .finds("SELECT COUNT(*) FROM lines WHERE order_id = 2", "2")
-        .lists("delete orders");
-}
-
-#[test]
 fn a_changed_child_brings_back_its_deleted_parent() {
     Story::begin()
         .write(FIRST, "UPDATE lines SET good = good + 1 WHERE id = 3")
@@ -48,17 +27,6 @@ fn a_child_without_any_parent_is_held_whole_and_the_device_follows() {
         .finds("SELECT COUNT(*) FROM lines WHERE note = 'alone'", "0")
         .finds("SELECT good FROM lines WHERE id = 3", "1")
         .lists("parent lines whole");
-}
-
-#[test]
-fn a_unique_value_to_which_a_child_points_stays() {
-    Story::begin()
-        .write(FIRST, "INSERT INTO bags(code, order_number) VALUES ('k', 'C')")
-        .write(SECOND, "UPDATE orders SET number = 'CC', note = 'n' WHERE id = 3")
-        .meet()
-        .finds("SELECT number, note FROM orders WHERE id = 3", "C|n")
-        .finds("SELECT order_number FROM bags WHERE code = 'k'", "C")
-        .lists("parent orders number:C/CC");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! must not vanish.
 
 use super::{Merge, MergeError, zip_owned};
-use crate::store::conflict::{Kind, Named};
+use crate::store::conflict::{self, Kind, Named};
 use crate::store::{alias, same, trash};
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
@@ -49,6 +49,12 @@ impl Merge<'_> {
             return self.remove(tracked, &hub, change.time(index));
         }
         let base = zip_owned(&change.columns, change.values(index));
+        let super::Context { conn, edge, cursor, .. } = self.context;
+        if conflict::held_unseen(conn, tracked, &key, edge, cursor)?.is_some_and(|(_, held)| held == base) {
+            // The device deleted its own row, which is held, and not the one that has its key here.
+            self.log.changed(tracked, &key);
+            return Ok(());
+        }
         let (tracked, at) = (Arc::clone(tracked), change.time(index));
         self.overruled.push(Overruled { tracked, key, base, clashes, at });
         Ok(())

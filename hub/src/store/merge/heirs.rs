@@ -198,7 +198,7 @@ impl Merge<'_> {
         let to: Key = survivor[..tracked.keys()].to_vec();
         let edge = self.stamp(change.time(index));
         if row::read(self.context.conn, tracked, &to)?.is_none()
-            && !self.revive(tracked, &to, edge, "changed")?
+            && !self.revive(tracked, &to, edge, "changed", &[])?
         {
             return Ok(false);
         }

@@ -13,7 +13,7 @@ use crate::store::conflict::Kind;
 use crate::store::same;
 use crate::store::trash::{self, Image};
 use rusqlite::{OptionalExtension as _, params_from_iter};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tt_migrations::quote::ident;
 use tt_migrations::replica::{Tracked, list};
@@ -24,7 +24,8 @@ use tt_protocol::merge::Clash;
 use tt_protocol::value::Value;
 
 /// Values of parents, by child table and place of the foreign key in it, then by their bytes.
-pub(super) type Wanted = HashMap<(String, usize), HashMap<Vec<u8>, Key>>;
+/// In order: a journal that is replayed must come out with the same list.
+pub(super) type Wanted = BTreeMap<(String, usize), BTreeMap<Vec<u8>, Key>>;
 
 /// More values than this are looked for in one pass over the child's table.
 const ASKED_SINGLY_MAX: usize = 200;
@@ -188,7 +189,7 @@ impl Merge<'_> {
         if !last_resort {
             if let Some((parent, image)) = self.image_of_parent(foreign, values)? {
                 let key: Key = image.row(&parent).into_iter().take(parent.keys()).collect();
-                if self.revive(&parent, &key, self.stamp(image.stamp.at), "given a child")?
+                if self.revive(&parent, &key, self.stamp(image.stamp.at), "given a child", &[])?
                     || self.follow(child, foreign, values, &parent, &image)?
                 {
                     return Ok(());

@@ -35,20 +35,32 @@ impl Merge<'_> {
         Ok(found.map(|image| (parent, image)))
     }
 
-    /// Brings a deleted row back with all that was deleted under it in the same changeset. False when no
-    /// image is left, or its place is taken by now.
+    /// Brings a deleted row back with all that was deleted under it in the same changeset: as it was, or
+    /// where its place is taken by now, with the columns that `change` gives it. False when no image is
+    /// left, or neither can be.
     pub(super) fn revive(
         &mut self,
         tracked: &Arc<Tracked>,
         key: &Key,
         kept: Stamp,
         why: &str,
+        change: &[(String, Value)],
     ) -> Result<bool, MergeError> {
-        let Some(image) = trash::find(self.context.conn, tracked, key)? else {
+        let Some(mut image) = trash::find(self.context.conn, tracked, key)? else {
             return Ok(false);
         };
         if !self.put_back(tracked, &image)? {
-            return Ok(false);
+            // A unique value of it may have gone to another row of the changeset that gives it a new one.
+            for (name, value) in &mut image.named {
+                if let Some((_, new)) = change.iter().find(|(changed, _)| changed.eq_ignore_ascii_case(name))
+                {
+                    value.clone_from(new);
+                }
+            }
+            if change.is_empty() || !self.put_back(tracked, &image)? {
+                return Ok(false);
+            }
+            trash::set_stamp(self.context.conn, tracked, key, kept)?;
         }
         let action = format!("the delete was overruled: the row was {why} meanwhile and is back");
         let key = conflict::named_key(tracked, key);

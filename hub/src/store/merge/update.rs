@@ -14,12 +14,35 @@ impl Merge<'_> {
     pub(super) fn updates(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), MergeError> {
         for index in 0..change.rows.rows() {
             let key: Key = change.key(index).map(ValueRef::to_owned).collect();
+            if self.is_for_held_row(tracked, change, index, &key)? {
+                continue;
+            }
             match row::read(self.context.conn, tracked, &key)? {
                 Some(hub) => self.update(tracked, change, index, &key, &hub, false)?,
                 None => self.update_of_nothing(tracked, change, index, &key)?,
             }
         }
         Ok(())
+    }
+
+    /// The device changed its own row before it knew that another one has the key: into the list with it,
+    /// for two rows are never mixed.
+    fn is_for_held_row(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        change: &TableChange,
+        index: usize,
+        key: &Key,
+    ) -> Result<bool, MergeError> {
+        let super::Context { conn, edge, cursor, .. } = self.context;
+        let held = conflict::held_unseen(conn, tracked, key, edge, cursor)?;
+        let Some((id, mut row)) = held.filter(|(_, row)| continues(row, change, index)) else {
+            return Ok(false);
+        };
+        amend(&mut row, change, index);
+        self.log.changed(tracked, key);
+        conflict::amend(conn, id, &row)?;
+        Ok(true)
     }
 
     fn update(
@@ -40,14 +63,8 @@ impl Merge<'_> {
             // The key has another spelling here, or it was deleted: the edge that had deleted it, and all others, must see the row again.
             plan.as_sent = false;
         }
-        let ordinary = plan.set.iter().any(|(name, _)| !rule.is_counter(name));
         match row_update(self, tracked, key, &plan) {
-            Ok(()) => {
-                if ordinary {
-                    trash::set_stamp(self.context.conn, tracked, key, edge)?;
-                }
-                self.updated(tracked, key, hub, plan, (edge, last))
-            }
+            Ok(()) => self.updated(tracked, key, hub, plan, (edge, last)),
             Err(error) => self.refused_update(tracked, key, hub, plan, edge, error),
         }
     }
@@ -60,6 +77,9 @@ impl Merge<'_> {
         plan: RowPlan,
         (edge, last): (Stamp, Option<Stamp>),
     ) -> Result<(), MergeError> {
+        if plan.dated {
+            trash::set_stamp(self.context.conn, tracked, key, edge)?;
+        }
         if plan.as_sent {
             self.log.as_sent(tracked, key.iter().map(Value::as_ref));
         } else {
@@ -152,31 +172,61 @@ impl Merge<'_> {
         }
     }
 
-    /// A CHECK or NOT NULL refuses the merged row. Counters are tried without their sum, so that the
-    /// row's other columns go in; what is still refused is listed.
+    /// A CHECK or NOT NULL refuses the merged row. A counter whose sum breaks the rule is held, and the row's
+    /// other columns go in; where that does not help, the whole update is held.
     fn refuse_rule(
         &mut self,
         tracked: &Arc<Tracked>,
         key: &Key,
         hub: &Row,
-        plan: RowPlan,
+        mut plan: RowPlan,
         edge: Stamp,
         error: &rusqlite::Error,
     ) -> Result<(), MergeError> {
+        let action = format!("the hub's values stay: a rule of the table refuses the others ({error})");
+        let last = trash::stamp(self.context.conn, tracked, key)?;
         let rule = self.context.policy.table(&tracked.table.name);
         let (counters, others): (Vec<_>, Vec<_>) =
-            plan.set.into_iter().partition(|(name, _)| rule.is_counter(name));
-        let mut rest = RowPlan { set: others, as_sent: false, ..plan };
-        let (refused, kind) = if !counters.is_empty() && row_update(self, tracked, key, &rest).is_ok() {
-            (counters, Kind::Counter)
-        } else {
-            rest.won.clear();
-            (counters.into_iter().chain(rest.set.drain(..)).collect(), Kind::Rule)
-        };
-        let action = format!("the hub's values stay: a rule of the table refuses the others ({error})");
-        let clashes = refused_clashes(tracked, hub, refused);
-        self.list_clashes(kind, tracked, key, clashes, (None, edge), &action)?;
-        self.updated(tracked, key, hub, rest, (edge, None))
+            std::mem::take(&mut plan.set).into_iter().partition(|(name, _)| rule.is_counter(name));
+        let (mut fitting, mut held) = (Vec::new(), Vec::new());
+        for counter in counters {
+            let fits = self.fits_alone(tracked, key, &counter)?;
+            if fits { fitting.push(counter) } else { held.push(counter) }
+        }
+        plan.as_sent = false;
+        while !(held.is_empty() && fitting.is_empty()) {
+            plan.set = others.iter().chain(&fitting).cloned().collect();
+            let outcome = row_update(self, tracked, key, &plan);
+            if !matches!(&outcome, Err(error) if refusal(error) == Some(Refusal::Rule)) {
+                let clashes = refused_clashes(tracked, hub, held);
+                self.list_clashes(Kind::Counter, tracked, key, clashes, (None, edge), &action)?;
+                return match outcome {
+                    Ok(()) => self.updated(tracked, key, hub, plan, (edge, last)),
+                    Err(error) => self.refused_update(tracked, key, hub, plan, edge, error),
+                };
+            }
+            if fitting.is_empty() {
+                break;
+            }
+            // Each sum fits alone, and all of them do not.
+            held.append(&mut fitting);
+        }
+        let refused = refused_clashes(tracked, hub, others.into_iter().chain(held).collect());
+        self.list_clashes(Kind::Rule, tracked, key, refused, (None, edge), &action)?;
+        plan = RowPlan { set: Vec::new(), won: Vec::new(), dated: false, ..plan };
+        self.updated(tracked, key, hub, plan, (edge, last))
+    }
+
+    /// Whether the table's rules allow one column's value beside what the hub has.
+    fn fits_alone(&self, tracked: &Tracked, key: &Key, set: &(String, Value)) -> Result<bool, MergeError> {
+        let conn = self.context.conn;
+        conn.execute_batch("SAVEPOINT alone")?;
+        let outcome = row::update(conn, tracked, key, std::slice::from_ref(set));
+        conn.execute_batch("ROLLBACK TO alone; RELEASE alone")?;
+        match outcome {
+            Err(error) if refusal(&error).is_none() => Err(error.into()),
+            outcome => Ok(outcome.is_ok()),
+        }
     }
 
     /// The row is not at the hub: it was deleted there, or it is held, or nobody knows it.
@@ -196,7 +246,8 @@ impl Merge<'_> {
             self.log.changed(tracked, key);
             return Ok(conflict::amend(self.context.conn, id, &row)?);
         }
-        if self.revive(tracked, key, self.stamp(change.time(index)), "changed")? {
+        let unique = uniques_set(tracked, change, index);
+        if self.revive(tracked, key, self.stamp(change.time(index)), "changed", &unique)? {
             let hub = row::read(self.context.conn, tracked, key)?;
             return match hub {
                 Some(hub) => self.update(tracked, change, index, key, &hub, true),
@@ -208,6 +259,17 @@ impl Merge<'_> {
         let action = "held: the hub does not have the row that was changed";
         self.hold_row(Kind::Missing, tracked, row, self.stamp(change.time(index)), action)
     }
+}
+
+/// Unique values that the update gives its row.
+fn uniques_set(tracked: &Tracked, change: &TableChange, index: usize) -> Vec<(String, Value)> {
+    let indexes = tracked.table.uniques.iter().filter_map(|unique| unique.columns.as_ref());
+    let unique: Vec<&String> = indexes.flatten().map(|(name, _)| name).collect();
+    let columns = change.columns.iter().skip(change.keys).enumerate();
+    columns
+        .filter(|(_, name)| unique.iter().any(|unique| unique.eq_ignore_ascii_case(name)))
+        .map(|(place, name)| (name.clone(), change.pair(index, place).1.to_owned()))
+        .collect()
 }
 
 pub(super) fn row_update(
