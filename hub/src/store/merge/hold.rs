@@ -3,7 +3,7 @@
 use super::repair::select_children;
 use super::{Merge, MergeError};
 use crate::store::conflict::Kind;
-use crate::store::{same, trash};
+use crate::store::{alias, same, trash};
 use rusqlite::params_from_iter;
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
@@ -40,8 +40,8 @@ impl Merge<'_> {
         change: &TableChange,
     ) -> Result<(), MergeError> {
         for index in 0..change.rows.rows() {
-            let key: Key = change.key(index).map(ValueRef::to_owned).collect();
-            let Some(present) = row::read(self.context.conn, child, &key)? else {
+            let sent: Key = change.key(index).map(ValueRef::to_owned).collect();
+            let Some((key, present)) = self.where_it_is(child, sent, change.kind)? else {
                 continue;
             };
             let still = self.points_at(child, &present, foreign, values);
@@ -64,6 +64,27 @@ impl Merge<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The row of a change: under its key, or, where it vanished into its twin, under the survivor's.
+    fn where_it_is(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        key: Key,
+        kind: ChangeKind,
+    ) -> Result<Option<(Key, Row)>, MergeError> {
+        let conn = self.context.conn;
+        if let Some(present) = row::read(conn, tracked, &key)? {
+            return Ok(Some((key, present)));
+        }
+        if kind != ChangeKind::Update || !self.is_aliased(tracked)? {
+            return Ok(None);
+        }
+        let Some(alias) = alias::find(conn, tracked, &key)? else {
+            return Ok(None);
+        };
+        let survivor = self.survivor(tracked, &alias)?;
+        Ok(survivor.map(|row| (row[..tracked.keys()].to_vec(), row)))
     }
 
     /// Holds every row that points at a parent which nobody has, whoever made it.
