@@ -59,6 +59,8 @@ impl Engine {
     /// # Errors
     /// When the store fails.
     pub fn begin(&mut self, now: Millis, wait: bool) -> Result<(), StoreError> {
+        // What an earlier link was about to ask must not be the first word of this one.
+        self.end();
         let (last_seq, last_hash) = self.store.last_cut()?;
         let hello = Hello {
             protocol: PROTOCOL,

@@ -227,3 +227,17 @@ fn a_row_that_is_dismissed_stays_what_it_became() {
         .decide(1, &Decision::Dismiss)
         .finds("SELECT note, good FROM orders WHERE number = 'N'", "first|8");
 }
+
+#[test]
+fn a_replaced_row_that_would_be_given_a_parent_which_nobody_has_keeps_its_own() {
+    let schema = "CREATE TABLE shelves(aisle INTEGER, slot TEXT, PRIMARY KEY(aisle, slot));
+        CREATE TABLE bins(id INTEGER PRIMARY KEY, code TEXT UNIQUE, aisle INTEGER, slot TEXT,
+          FOREIGN KEY(aisle, slot) REFERENCES shelves(aisle, slot));
+        INSERT INTO shelves VALUES (1, 'a'), (1, 'b'), (2, 'c');
+        INSERT INTO bins VALUES (1, 'x', 1, 'a');";
+    Story::with(schema)
+        .write(FIRST, "INSERT OR REPLACE INTO bins VALUES (77, 'x', 2, 'c')")
+        .write(SECOND, "UPDATE bins SET slot = 'b' WHERE id = 1")
+        .meet()
+        .finds("SELECT id, aisle, slot FROM bins", "77|2|c");
+}

@@ -68,3 +68,16 @@ fn seed_3219_lost_columns_of_a_refused_update() {
 fn seed_4508_a_note_in_the_old_spelling() {
     run::world(4508);
 }
+
+/// A row that had become another one was given half of a reference: the whole pointed at nothing.
+#[test]
+fn seeds_405_and_552_a_reference_of_a_row_that_is_another_one_now() {
+    run::world(405);
+    run::world(552);
+}
+
+/// A table that was read for an earlier link was asked about on the next one before the hub had said Welcome.
+#[test]
+fn seed_549_a_question_of_the_link_before() {
+    run::world(549);
+}
