@@ -325,14 +325,14 @@ fn compare(tracked: &Tracked, rule: &TableRule, row: &[(String, Value)], survivo
         if place < tracked.keys() && tracked.table.rowid_key {
             continue;
         }
-        if rule.is_counter(name) {
-            if let Some(sum) = counter_sum(ValueRef::Null, new.as_ref(), hub.as_ref()) {
-                if sum != *hub {
-                    joined.set.push((name.clone(), sum));
-                    joined.brought.push((name.clone(), new.clone()));
-                }
-                continue;
+        if rule.is_counter(name)
+            && let Some(sum) = counter_sum(ValueRef::Null, new.as_ref(), hub.as_ref())
+        {
+            if sum != *hub {
+                joined.set.push((name.clone(), sum));
+                joined.brought.push((name.clone(), new.clone()));
             }
+            continue;
         }
         let equal = |value: &Value| same::bytes(tracked, [name.as_str()], std::slice::from_ref(value));
         if equal(new) == equal(hub) || super::insert::defaults_to_now(tracked, name) {
