@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row as SqlRow};
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::Key;
 use tt_protocol::frame::{from_bytes, to_bytes};
+use tt_protocol::number::Version;
 use tt_protocol::value::Value;
 
 /// A vanished row.
@@ -51,12 +52,13 @@ const COLUMNS: &str = "id, tab, row, survivor, brought, conflict";
 
 /// Remembers that a row is another one now, and gives the alias's number. One that is known under the
 /// same key is replaced.
-pub(crate) fn add(conn: &Connection, tracked: &Tracked, new: &NewAlias<'_>) -> Result<i64> {
+pub(crate) fn add(conn: &Connection, version: Version, tracked: &Tracked, new: &NewAlias<'_>) -> Result<i64> {
     let key: Key = new.row.iter().take(tracked.keys()).map(|(_, value)| value.clone()).collect();
-    let sql = "INSERT INTO _sync_alias(tab, key, row, survivor, brought, via, conflict)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    let sql = "INSERT INTO _sync_alias(tab, key, row, survivor, brought, via, conflict, version)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                ON CONFLICT(tab, key) DO UPDATE SET row = excluded.row, survivor = excluded.survivor,
-               brought = excluded.brought, via = excluded.via, conflict = excluded.conflict RETURNING id";
+               brought = excluded.brought, via = excluded.via, conflict = excluded.conflict,
+               version = excluded.version RETURNING id";
     conn.prepare_cached(sql)?.query_row(
         (
             &tracked.table.name,
@@ -66,6 +68,7 @@ pub(crate) fn add(conn: &Connection, tracked: &Tracked, new: &NewAlias<'_>) -> R
             to_bytes(new.brought),
             new.via,
             new.conflict,
+            version.0 as i64,
         ),
         |row| row.get(0),
     )

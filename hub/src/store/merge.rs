@@ -8,7 +8,7 @@
 //! * Nothing is dropped: what does not go in is on the conflict list, whole.
 
 mod delete;
-pub(crate) mod gate;
+mod gate;
 mod heirs;
 mod hold;
 mod insert;

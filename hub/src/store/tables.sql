@@ -91,6 +91,7 @@ CREATE TABLE IF NOT EXISTS _sync_alias(
   brought BLOB NOT NULL,
   via INTEGER,
   conflict INTEGER,
+  version INTEGER NOT NULL,
   UNIQUE(tab, key)
 );
 CREATE INDEX IF NOT EXISTS _sync_alias_via ON _sync_alias(via);

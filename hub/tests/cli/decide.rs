@@ -39,28 +39,28 @@ fn send(folder: &Folder, device: u16, changes: PieceBuilder) {
     store.merge(&[changeset], Millis(AT)).unwrap().remove(0).unwrap();
 }
 
-/// Device 1 and the hub disagree about the names of so many employees, device 2 about one row's key.
-fn contested(employees: i64) -> Folder {
+/// Device 1 and the hub disagree about the names of so many roles, device 2 about one row's key.
+fn contested(roles: i64) -> Folder {
     let folder = hub(&format!(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {employees})
-         INSERT INTO employees(id, username, full_name, password_hash) SELECT i, 'u' || i, 'Hub', '' FROM n;"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {roles})
+         INSERT INTO roles(id, role_name, display_name, permissions) SELECT i, 'u' || i, 'Hub', '' FROM n;"
     ));
     let mut changes = PieceBuilder::default();
-    for id in 1..=employees {
+    for id in 1..=roles {
         let row = [ValueRef::Integer(id), text("Old"), text("Device"), ValueRef::Integer(AT)];
-        changes.push(Kind::Update, "employees", 1, &["id", "full_name"], row);
+        changes.push(Kind::Update, "roles", 1, &["id", "display_name"], row);
     }
     send(&folder, 1, changes);
     let mut changes = PieceBuilder::default();
     let row = [ValueRef::Integer(1), text("other"), text("Other"), text(""), ValueRef::Integer(AT)];
-    changes.push(Kind::Insert, "employees", 1, &["id", "username", "full_name", "password_hash"], row);
+    changes.push(Kind::Insert, "roles", 1, &["id", "role_name", "display_name", "permissions"], row);
     send(&folder, 2, changes);
     folder
 }
 
 fn names(folder: &Folder) -> String {
     let conn = Connection::open(folder.database()).unwrap();
-    let sql = "SELECT group_concat(full_name, ' ') FROM (SELECT full_name FROM employees ORDER BY id)";
+    let sql = "SELECT group_concat(display_name, ' ') FROM (SELECT display_name FROM roles ORDER BY id)";
     conn.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
@@ -140,14 +140,15 @@ fn an_edit_writes_what_the_operator_types() {
     with_and_without_a_daemon(
         || contested(1),
         |folder| {
-            let said = folder.hub(&["conflicts", "edit", "1", "full_name=Ana = Eva", "password_hash:=NULL"]);
+            let said = folder.hub(&["conflicts", "edit", "1", "display_name=Ana = Eva", "permissions:=NULL"]);
             assert!(said.failure().contains("NOT NULL"), "a rule of the table holds for the operator, too");
             assert_eq!(names(folder), "Device");
-            let said = folder.hub(&["conflicts", "edit", "1", "full_name=Ana = Eva", "is_active=0"]).fine();
-            assert_eq!(said.stdout, "conflict 1: edited: full_name=Ana = Eva, is_active=0\n");
+            let said =
+                folder.hub(&["conflicts", "edit", "1", "display_name=Ana = Eva", "description=0"]).fine();
+            assert_eq!(said.stdout, "conflict 1: edited: display_name=Ana = Eva, description=0\n");
             let said = folder.hub(&["conflicts", "take", "2", "loser"]).failure();
             assert!(said.contains("another row with this key"), "{said}");
-            let edited = folder.json(&["conflicts", "edit", "2", "id=new", "full_name=Second"]);
+            let edited = folder.json(&["conflicts", "edit", "2", "id=new", "display_name=Second"]);
             assert!(edited[0]["decision"].as_str().unwrap().starts_with("edited: id="), "{edited}");
             assert_eq!(names(folder), "Ana = Eva Second");
             assert_eq!(folder.json(&["conflicts"]), json!([]));
@@ -164,10 +165,10 @@ fn what_cannot_be_done_has_a_reason_and_an_exit_code() {
                 (&["take", "7", "loser"][..], "no conflict 7"),
                 (&["edit", "7", "a=b"], "no conflict 7"),
                 (&["dismiss", "7"], "no conflict 7"),
-                (&["edit", "1", "nome=Ana"], "employees has no column `nome`: its columns are id, username"),
+                (&["edit", "1", "nome=Ana"], "roles has no column `nome`: its columns are id, role_name"),
                 (&["edit", "1", "id=maybe"], "takes a number"),
-                (&["edit", "1", "full_name"], "not COLUMN=VALUE"),
-                (&["edit", "1", "full_name:=Ana"], "no SQL literal"),
+                (&["edit", "1", "display_name"], "not COLUMN=VALUE"),
+                (&["edit", "1", "display_name:=Ana"], "no SQL literal"),
                 (&["edit", "1", "id=9"], "id is part of the key"),
                 (&["dismiss", "all", "--device", "nobody"], "no device `nobody`"),
             ] {
@@ -176,7 +177,7 @@ fn what_cannot_be_done_has_a_reason_and_an_exit_code() {
             }
             for line in [
                 &["dismiss", "1", "--kind", "column"][..],
-                &["show", "1", "--table", "employees"],
+                &["show", "1", "--table", "roles"],
                 &["dismiss", "all"],
                 &["take", "all", "loser"],
             ] {
@@ -198,7 +199,7 @@ fn many_are_chosen_by_table_device_and_kind() {
     assert_eq!(chosen(&["--kind", "key"]), [4]);
     assert_eq!(chosen(&["--device", "scanner-1"]), [4]);
     assert_eq!(chosen(&["--device", "station-1", "--kind", "column"]), [1, 2, 3]);
-    assert_eq!(chosen(&["--table", "EMPLOYEES"]), [1, 2, 3, 4]);
+    assert_eq!(chosen(&["--table", "ROLES"]), [1, 2, 3, 4]);
     assert_eq!(chosen(&["--table", "po_lines"]), [] as [i64; 0]);
     let closed = folder.json(&["conflicts", "take", "all", "loser", "--kind", "column"]);
     assert_eq!(ids(&closed), [1, 2, 3]);
@@ -218,7 +219,7 @@ fn one_that_fails_does_not_undo_the_others() {
             assert_eq!((said.code, said.stdout.as_str()), (1, "700 of 701 conflicts closed\n"));
             let lines: Vec<&str> = said.stderr.lines().collect();
             assert_eq!(lines.len(), 2, "{}", said.stderr);
-            assert!(lines[0].contains("conflict 701 stays open: it still cannot go in: employees id=1"));
+            assert!(lines[0].contains("conflict 701 stays open: it still cannot go in: roles id=1"));
             assert!(lines[1].contains("1 of 701 conflicts could not be closed"));
             assert_eq!(names(folder), vec!["Hub"; 700].join(" "));
             let said = folder.hub(&["conflicts", "dismiss", "all", "--yes"]).fine();

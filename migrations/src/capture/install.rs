@@ -111,11 +111,14 @@ pub fn uninstall(conn: &Connection) -> rusqlite::Result<()> {
     for name in existing_triggers(conn)?.keys() {
         conn.execute_batch(&format!("DROP TRIGGER {};", ident(name)))?;
     }
-    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '\\_sync\\_%' ESCAPE '\\'";
-    let tables: Vec<String> =
-        conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    for table in tables {
-        conn.execute_batch(&format!("DROP TABLE {};", ident(&table)))?;
+    // Tables before indexes: those on tables of ours go with them.
+    for kind in ["table", "index"] {
+        let sql = "SELECT name FROM sqlite_schema WHERE type = ?1 AND name LIKE '\\_sync\\_%' ESCAPE '\\'";
+        let names: Vec<String> =
+            conn.prepare(sql)?.query_map([kind], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for name in names {
+            conn.execute_batch(&format!("DROP {kind} {};", ident(&name)))?;
+        }
     }
     Ok(())
 }

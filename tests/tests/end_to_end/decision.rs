@@ -19,7 +19,7 @@ fn a_decision_reaches_every_running_device() -> Done {
         sql(
             &edge.db(),
             &format!(
-                "INSERT INTO employees(id, username, full_name, password_hash) VALUES (77, '{number}', '', '')"
+                "INSERT INTO roles(id, role_name, display_name, permissions) VALUES (77, '{number}', '', '')"
             ),
         )?;
     }
@@ -37,9 +37,9 @@ fn a_decision_reaches_every_running_device() -> Done {
     let (column, row) = (by_kind("column"), by_kind("key"));
     decide(&warehouse, &["take", &column, "loser"])?;
     until_both([&first, &second], NAME, "earlier")?;
-    decide(&warehouse, &["edit", &row, "id=new", "username=N-3"])?;
-    let employees = "SELECT group_concat(username) FROM (SELECT * FROM employees WHERE username LIKE 'N-%' ORDER BY username)";
-    until_both([&first, &second], employees, "N-1,N-3")?;
+    decide(&warehouse, &["edit", &row, "id=new", "role_name=N-3"])?;
+    let roles = "SELECT group_concat(role_name) FROM (SELECT * FROM roles WHERE role_name LIKE 'N-%' ORDER BY role_name)";
+    until_both([&first, &second], roles, "N-1,N-3")?;
     ensure!(warehouse.conflicts()?.is_empty(), "both are closed");
     warehouse.agree(&[&first, &second])
 }

@@ -6,14 +6,14 @@
 //!   before it heard of it: it builds on rows that the hub does not have.
 
 use super::twin::Vanishing;
+use super::waiting::single;
 use super::{Merge, MergeError, zip_owned};
 use crate::store::conflict::{self, Entry, Kind, Named};
-use crate::store::same;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tt_migrations::quote::ident;
 use tt_migrations::replica::Tracked;
-use tt_migrations::row::{self, Key};
+use tt_migrations::row::{self, Key, Row};
 use tt_protocol::change::{Kind as ChangeKind, TableChange, decode_piece, encode_piece};
 use tt_protocol::number::EdgeId;
 use tt_protocol::value::{Value, ValueRef};
@@ -57,7 +57,7 @@ impl Merge<'_> {
             }
             _ => zip_owned(&change.columns, change.values(index)),
         };
-        let work = vec![one_row(change, index)];
+        let work = vec![encode_piece(&[single(change, index)])];
         if change.kind == ChangeKind::Insert
             && let Some(survivor) = self.same_row(tracked, &row, &key)?
         {
@@ -165,23 +165,15 @@ impl Merge<'_> {
     /// Rows that are still here, that the changeset deletes and does not make again (a REPLACE).
     fn really_deleted(&self, tracked: &Arc<Tracked>) -> Result<u64, MergeError> {
         let mut made_again: HashSet<(usize, Vec<u8>)> = HashSet::new();
-        let natural = &self.context.policy.table(&tracked.table.name).key;
-        let uniques = tracked.table.uniques.iter().filter(|unique| unique.predicate.is_none());
-        let mut keys: Vec<Vec<String>> = uniques
-            .filter_map(|unique| unique.columns.as_ref())
-            .map(|columns| columns.iter().map(|(name, _)| name.clone()).collect())
-            .collect();
-        keys.push(natural.clone());
-        keys.retain(|columns| !columns.is_empty());
         self.each(tracked, ChangeKind::Insert, |row| {
-            made_again.extend(values_of(tracked, &keys, row));
+            made_again.extend(self.values_in_keys(tracked, |place| row.get(place)));
             Ok(())
         })?;
         let mut count = 0;
         self.each(tracked, ChangeKind::Delete, |row| {
-            let key: Key = row.iter().take(tracked.keys()).map(|(_, value)| value.clone()).collect();
-            let again = values_of(tracked, &keys, row).any(|values| made_again.contains(&values));
-            if !again && row::read(self.context.conn, tracked, &key)?.is_some() {
+            let values = self.values_in_keys(tracked, |place| row.get(place));
+            let again = values.iter().any(|values| made_again.contains(values));
+            if !again && row::read(self.context.conn, tracked, &row[..tracked.keys()])?.is_some() {
                 count += 1;
             }
             Ok(())
@@ -193,13 +185,13 @@ impl Merge<'_> {
         &self,
         tracked: &Tracked,
         kind: ChangeKind,
-        mut look: impl FnMut(&Named) -> Result<(), MergeError>,
+        mut look: impl FnMut(&Row) -> Result<(), MergeError>,
     ) -> Result<(), MergeError> {
         for piece in self.pieces {
             for change in decode_piece(piece)? {
                 if change.kind == kind && change.table.eq_ignore_ascii_case(&tracked.table.name) {
                     for index in 0..change.rows.rows() {
-                        look(&zip_owned(&change.columns, change.values(index)))?;
+                        look(&in_order(tracked, &change, index))?;
                     }
                 }
             }
@@ -208,25 +200,11 @@ impl Merge<'_> {
     }
 }
 
-/// The row's values in each of these keys, under the key's place. Without those that hold a NULL.
-fn values_of<'r>(
-    tracked: &'r Tracked,
-    keys: &'r [Vec<String>],
-    row: &'r Named,
-) -> impl Iterator<Item = (usize, Vec<u8>)> + 'r {
-    keys.iter().enumerate().filter_map(move |(place, columns)| {
-        let value = |column: &String| {
-            let found = row.iter().find(|(name, _)| name.eq_ignore_ascii_case(column));
-            found.map(|(_, value)| value.clone()).filter(|value| !value.is_null())
-        };
-        let values: Option<Key> = columns.iter().map(value).collect();
-        Some((place, same::bytes(tracked, columns.iter().map(String::as_str), &values?)))
-    })
-}
-
-/// A changeset of one row of another.
-pub(crate) fn one_row(change: &TableChange, index: usize) -> Vec<u8> {
-    let mut one = TableChange::new(&change.table, change.kind, change.keys, change.columns.clone());
-    one.rows.push(change.rows.slice(index, 0, change.rows.width()));
-    encode_piece(&[one])
+/// A row of a change in the order of the table; NULL where the device does not have the column.
+fn in_order(tracked: &Tracked, change: &TableChange, index: usize) -> Row {
+    let value = |name: &String| {
+        let place = change.columns.iter().position(|column| column.eq_ignore_ascii_case(name));
+        place.map_or(Value::Null, |place| change.rows.get(index, place).to_owned())
+    };
+    tracked.names.iter().map(value).collect()
 }

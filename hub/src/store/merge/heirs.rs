@@ -138,7 +138,7 @@ impl Merge<'_> {
                     self.log.changed(child, &new);
                     let (row, brought) = (&trash::named(child, &present), &Named::new());
                     let moved = NewAlias { row, survivor: &new, brought, via: Some(alias), conflict: None };
-                    alias::add(conn, child, &moved)?;
+                    alias::add(conn, self.context.version, child, &moved)?;
                     self.aliased.clear();
                 }
                 Ok(alias::follow(conn, alias, child, place, &new)?)

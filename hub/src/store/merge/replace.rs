@@ -49,7 +49,7 @@ impl Merge<'_> {
         }
         let (row, brought) = (&trash::named(tracked, old), &Named::new());
         let moved = NewAlias { row, survivor: &survivor, brought, via: None, conflict: None };
-        alias::add(self.context.conn, tracked, &moved)?;
+        alias::add(self.context.conn, self.context.version, tracked, &moved)?;
         self.aliased.clear();
         Ok(())
     }

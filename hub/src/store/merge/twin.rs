@@ -111,7 +111,7 @@ impl Merge<'_> {
         if same::key_bytes(tracked, &old) != same::key_bytes(tracked, &key) {
             let (brought, via) = (&joined.brought, new.via);
             let new = NewAlias { row: new.row, survivor: &key, brought, via, conflict };
-            alias::add(self.context.conn, tracked, &new)?;
+            alias::add(self.context.conn, self.context.version, tracked, &new)?;
             self.aliased.clear();
         }
         Ok(())

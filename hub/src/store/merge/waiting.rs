@@ -137,7 +137,8 @@ fn made_here(work: &[Vec<u8>]) -> Result<Option<TableChange>, MergeError> {
     Ok(decode_piece(piece)?.into_iter().next().filter(|change| change.kind == ChangeKind::Insert))
 }
 
-fn single(change: &TableChange, index: usize) -> TableChange {
+/// A changeset of one row of another.
+pub(super) fn single(change: &TableChange, index: usize) -> TableChange {
     let mut one = TableChange::new(&change.table, change.kind, change.keys, change.columns.clone());
     one.rows.push(change.rows.slice(index, 0, change.rows.width()));
     one
