@@ -16,12 +16,7 @@ fn a_decision_reaches_every_running_device() -> Done {
         sql(&edge.db(), &format!("UPDATE po_lines SET line_item_name = '{name}' WHERE id = 1"))?;
     }
     for (edge, number) in [(&first, "N-1"), (&second, "N-2")] {
-        sql(
-            &edge.db(),
-            &format!(
-                "INSERT INTO roles(id, role_name, display_name, permissions) VALUES (77, '{number}', '', '')"
-            ),
-        )?;
+        sql(&edge.db(), &format!("INSERT INTO tablet_types(id, tablet_type_name) VALUES (77, '{number}')"))?;
     }
     first.sync("60")?;
     second.sync("60")?;
@@ -37,9 +32,9 @@ fn a_decision_reaches_every_running_device() -> Done {
     let (column, row) = (by_kind("column"), by_kind("key"));
     decide(&warehouse, &["take", &column, "loser"])?;
     until_both([&first, &second], NAME, "earlier")?;
-    decide(&warehouse, &["edit", &row, "id=new", "role_name=N-3"])?;
-    let roles = "SELECT group_concat(role_name) FROM (SELECT * FROM roles WHERE role_name LIKE 'N-%' ORDER BY role_name)";
-    until_both([&first, &second], roles, "N-1,N-3")?;
+    decide(&warehouse, &["edit", &row, "id=new", "tablet_type_name=N-3"])?;
+    let types = "SELECT group_concat(tablet_type_name) FROM (SELECT * FROM tablet_types WHERE tablet_type_name LIKE 'N-%' ORDER BY 1)";
+    until_both([&first, &second], types, "N-1,N-3")?;
     ensure!(warehouse.conflicts()?.is_empty(), "both are closed");
     warehouse.agree(&[&first, &second])
 }
