@@ -229,16 +229,17 @@ fn left_out(plan: &Plan<'_>, before: &Schema, after: &Schema) -> Vec<Former> {
     found
 }
 
-/// Tables that were to be compared already. Ours were unwatched only inside of this transaction.
-fn to_be_compared(conn: &Connection) -> rusqlite::Result<Vec<i64>> {
-    conn.prepare("SELECT tid FROM _sync_table WHERE audit = 1")?.query_map([], |row| row.get(0))?.collect()
+/// Tables that were to be compared already, and why. Ours were unwatched only inside of this transaction.
+fn to_be_compared(conn: &Connection) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let sql = "SELECT tid, audit FROM _sync_table WHERE audit <> 0";
+    conn.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// The hub tells every edge all rows of a table that it rebuilt: the copies may differ.
-fn mark_compared(site: Site<'_>, compared: &[i64], rebuilt: &[String]) -> rusqlite::Result<()> {
+fn mark_compared(site: Site<'_>, compared: &[(i64, i64)], rebuilt: &[String]) -> rusqlite::Result<()> {
     site.conn.execute("UPDATE _sync_table SET audit = 0", [])?;
-    for tid in compared {
-        site.conn.execute("UPDATE _sync_table SET audit = 1 WHERE tid = ?1", [tid])?;
+    for (tid, why) in compared {
+        site.conn.execute("UPDATE _sync_table SET audit = ?2 WHERE tid = ?1", (tid, why))?;
     }
     if site.device == EdgeId::HUB {
         for name in rebuilt {

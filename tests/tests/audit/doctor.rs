@@ -157,6 +157,25 @@ fn compare_heals_what_capture_missed_over_its_own_link_and_through_the_daemon() 
 }
 
 #[test]
+fn a_migration_that_comes_with_a_compare_leaves_no_table_out() -> Done {
+    let Pair { hub, edge, folder } = pair()?;
+    edge.sync("30")?;
+    let migrations = folder.path().join("hub/migrations");
+    std::fs::create_dir_all(&migrations)?;
+    std::fs::write(migrations.join("9001_shade.sql"), "ALTER TABLE bags ADD COLUMN shade TEXT")?;
+    let said = hub.say(&["migrate", "up"])?;
+    ensure!(said.code == 0, "{said:?}");
+    let (said, json) = doctor(&edge, &["--compare"])?;
+    ensure!(said.code == 0, "{said:?}");
+    let tables = json["tables"].as_array().context("the tables")?;
+    ensure!(!tables.is_empty(), "{json}");
+    for table in tables {
+        ensure!(table["outcome"] == "equal", "{table}");
+    }
+    Ok(())
+}
+
+#[test]
 fn digests_are_equal_on_nodes_in_step() -> Done {
     let Pair { hub, edge, folder: _folder } = pair()?;
     sql(&edge.db(), "UPDATE po_lines SET good_count = good_count + 1 WHERE id = 1")?;
