@@ -52,3 +52,11 @@ pub enum StoreError {
     #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
     NotJoined,
 }
+
+impl StoreError {
+    /// True when the hub's rows wait for this file's schema: everything else goes on.
+    #[must_use]
+    pub const fn waits_for_schema(&self) -> bool {
+        matches!(self, Self::NoTable(_) | Self::NoColumn(..) | Self::Follow(_) | Self::Step { .. })
+    }
+}

@@ -29,6 +29,14 @@ pub struct EdgeNode {
     pub refused: Option<String>,
 }
 
+impl EdgeNode {
+    /// The device's daemon, while it runs.
+    #[must_use]
+    pub const fn engine(&self) -> Option<&EdgeEngine> {
+        self.engine.as_ref()
+    }
+}
+
 impl Node {
     pub(super) fn new(path: PathBuf) -> Self {
         let clock = NodeClock::default();
