@@ -5,9 +5,11 @@
 //! caller asks for the next frame.
 
 mod auditor;
+mod refused;
 
 use crate::store::{EdgeStore, Feed, ReadDone, Reading, StoreError, Verdict, Waiting};
 use auditor::{Auditor, Next};
+use refused::RefusedFeed;
 use tt_protocol::clock::Reading as ClockReading;
 use tt_protocol::frame::{EdgeFrame, Hello, HubFrame, PROTOCOL};
 use tt_protocol::number::Millis;
@@ -34,13 +36,21 @@ pub struct Engine {
     waiting: Option<Waiting>,
     auditor: Auditor,
     next: Next,
+    refused: Option<RefusedFeed>,
 }
 
 impl Engine {
     /// An engine without a link.
     #[must_use]
     pub const fn new(store: EdgeStore) -> Self {
-        Self { store, session: None, waiting: None, auditor: Auditor::new(), next: Next::Nothing }
+        Self {
+            store,
+            session: None,
+            waiting: None,
+            auditor: Auditor::new(),
+            next: Next::Nothing,
+            refused: None,
+        }
     }
 
     /// The store.
@@ -81,6 +91,7 @@ impl Engine {
         self.waiting = None;
         self.auditor.end();
         self.next = Next::Nothing;
+        self.refused = None;
     }
 
     /// No tables are compared with the hub's: this is one round of `sync`.
@@ -118,6 +129,18 @@ impl Engine {
     #[must_use]
     pub fn in_step(&self) -> bool {
         self.session.as_ref().is_some_and(EdgeSession::in_step)
+    }
+
+    /// Why the file does not take what the hub sent on this link, until it has taken it.
+    #[must_use]
+    pub fn feed_refused(&self) -> Option<&str> {
+        self.refused.as_ref().map(RefusedFeed::reason)
+    }
+
+    /// True when all that is left to do is a feed that the file refuses: whatever was written here is sent.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.session.as_ref().is_some_and(EdgeSession::is_stuck)
     }
 
     /// Versions that are known and not applied; None without a link.
@@ -186,6 +209,11 @@ impl Engine {
         let Some(session) = &mut self.session else {
             return Ok(Some(Step::Idle));
         };
+        if let Some(refused) = &mut self.refused
+            && refused.is_due(&self.store, now)?
+        {
+            session.handle_try_again();
+        }
         let Some(output) = session.poll_output() else {
             return self.compare_when_in_step(now).map(Some);
         };
@@ -210,7 +238,7 @@ impl Engine {
             }
             Output::Acknowledge(ack) => self.store.acknowledge(&ack)?,
             Output::ClockOffset(offset) => self.store.set_clock_offset(offset)?,
-            Output::Apply(feed) => self.apply(feed)?,
+            Output::Apply(feed) => self.apply(now, feed)?,
             Output::Compared(compared) => {
                 let next = self.auditor.answered(&mut self.store, now, compared)?;
                 self.go_on(next);
@@ -242,15 +270,22 @@ impl Engine {
         })
     }
 
-    fn apply(&mut self, feed: WholeFeed) -> Result<(), StoreError> {
+    fn apply(&mut self, now: Millis, feed: WholeFeed) -> Result<(), StoreError> {
         let WholeFeed { from, to, merged, pieces } = feed;
         self.auditor.fed();
         let verdict = self.store.apply(&Feed { from, to, merged, pieces })?;
         let cursor = self.store.cursor()?;
         let verdict = match verdict {
-            Verdict::Applied => FeedVerdict::Applied,
+            Verdict::Applied => {
+                self.refused = None;
+                FeedVerdict::Applied
+            }
             Verdict::Stale => FeedVerdict::Stale,
             Verdict::CutFirst => FeedVerdict::CutFirst,
+            Verdict::Refused(reason) => {
+                self.refused = Some(RefusedFeed::new(reason, &self.store, now)?);
+                FeedVerdict::Refused
+            }
         };
         if let Some(session) = &mut self.session {
             session.handle_verdict(verdict, cursor);

@@ -7,17 +7,21 @@
 mod apply;
 mod audit;
 mod cut;
+mod error;
 mod heal;
 mod outbox;
 mod reading;
 mod rebase;
+mod refused;
 mod scale;
+mod standing;
 mod steps;
 
 pub(crate) use audit::audits;
 pub use audit::{Audit, Outcome};
 pub use cut::Cut;
 pub(crate) use cut::{count, keep};
+pub use error::StoreError;
 pub use heal::Healed;
 pub(crate) use heal::Moment;
 pub use outbox::Waiting;
@@ -29,67 +33,17 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
 use tt_migrations::capture::ids;
-use tt_migrations::capture::install::{InstallError, install};
+use tt_migrations::capture::install::install;
 use tt_migrations::connection;
-use tt_migrations::evolve::EvolveError;
-use tt_migrations::follow::{self, FollowError};
+use tt_migrations::follow;
 use tt_migrations::programs_triggers::{self, LeftOut, Told};
 use tt_migrations::replica::Replica;
 use tt_migrations::state;
-use tt_protocol::change::{PieceError, decode_definitions};
-use tt_protocol::ids::ID_MAX;
-use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
+use tt_protocol::change::decode_definitions;
+use tt_protocol::number::{EdgeId, Millis, Seq, Version};
 use tt_protocol::policy::Policy;
 
 pub(crate) const TABLES: &str = include_str!("store/tables.sql");
-
-/// Why the edge's database did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// SQLite failed.
-    #[error("the database file: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// Capture could not be put right after a change of the schema.
-    #[error(transparent)]
-    Install(#[from] InstallError),
-    /// The hub sent bytes that are not a feed.
-    #[error("the hub's feed: {0}")]
-    Feed(#[from] PieceError),
-    /// The hub sent another kind of change than a feed has.
-    #[error("the hub's feed has a change of the wrong kind: it is of another version")]
-    Shape,
-    /// The hub has a table that this device lacks.
-    #[error("the hub sends rows of table \"{0}\", which this device does not have: reseed the device")]
-    NoTable(String),
-    /// The hub has a column that this device lacks.
-    #[error(
-        "the hub sends column \"{1}\" of table \"{0}\", which this device does not have: reseed the device"
-    )]
-    NoColumn(String, String),
-    /// There is no such file.
-    #[error("{0} is not there: restore it, or fetch the rows again with tt-edge join")]
-    Missing(std::path::PathBuf),
-    /// The policy that came with the snapshot cannot be read.
-    #[error("the hub's merge policy cannot be read: {0}; bring tt-edge to the hub's version")]
-    Policy(String),
-    /// The hub's schema has changed in a way that cannot be followed here.
-    #[error("the hub's schema cannot be followed: {0}")]
-    Follow(#[from] FollowError),
-    /// A step of the hub's schema cannot be made here.
-    #[error(
-        "{what} cannot be made here: {source}; the hub's rows wait until it can. Put right what stands against it (often a \
-         view or a trigger of a program), or fetch the file anew with tt-edge reseed"
-    )]
-    Step {
-        /// Which step.
-        what: String,
-        /// What stands against it.
-        source: EvolveError,
-    },
-    /// The file belongs to no hub.
-    #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
-    NotJoined,
-}
 
 /// A whole feed, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +59,7 @@ pub struct Feed {
 }
 
 /// What became of a feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Applied; the cursor is at its end.
     Applied,
@@ -113,6 +67,8 @@ pub enum Verdict {
     Stale,
     /// It clashes with changes that are not cut: cut, push, and ask again.
     CutFirst,
+    /// The file cannot take it, and why, in a sentence: no cut will change that.
+    Refused(String),
 }
 
 /// The edge's database.
@@ -186,53 +142,6 @@ impl EdgeStore {
         self.device
     }
 
-    /// The version that is applied.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn cursor(&self) -> Result<Version, StoreError> {
-        Ok(Version(state::get(&self.conn, state::VERSION)?.unwrap_or(0).unsigned_abs()))
-    }
-
-    /// The hub's incarnation that the cursor belongs to.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn epoch(&self) -> Result<Epoch, StoreError> {
-        Ok(Epoch(state::get(&self.conn, state::EPOCH)?.unwrap_or(0).unsigned_abs()))
-    }
-
-    /// Keeps, or forgets, why the hub refuses this device.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn set_blocked(&self, reason: Option<&str>) -> Result<(), StoreError> {
-        let wanted = reason.unwrap_or_default();
-        if state::get_text(&self.conn, state::BLOCKED)?.unwrap_or_default() != wanted {
-            state::set_text(&self.conn, state::BLOCKED, wanted)?;
-        }
-        Ok(())
-    }
-
-    /// Why the hub refuses this device.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn blocked(&self) -> Result<Option<String>, StoreError> {
-        Ok(state::get_text(&self.conn, state::BLOCKED)?.filter(|reason| !reason.is_empty()))
-    }
-
-    /// The largest share of the id space that any table has used, 0 to 1.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn id_space_used(&self) -> Result<f64, StoreError> {
-        let largest: i64 =
-            self.conn
-                .query_row("SELECT COALESCE(MAX(block_first), 0) FROM _sync_table", [], |row| row.get(0))?;
-        Ok(largest as f64 / ID_MAX as f64)
-    }
-
     /// A short name for the shape of the replicated tables: equal on nodes with equal tables and columns.
     #[must_use]
     pub fn schema_name(&self) -> String {
@@ -279,19 +188,47 @@ impl EdgeStore {
         Ok(cut.or(ahead))
     }
 
-    /// Applies a feed, whole or not at all.
+    /// Applies a feed, whole or not at all. A feed that the file cannot take is refused, and the reason kept.
     ///
     /// # Errors
-    /// When the feed is damaged, needs a table that is not there, or SQLite fails.
+    /// When the feed is damaged, or SQLite fails.
     pub fn apply(&mut self, feed: &Feed) -> Result<Verdict, StoreError> {
+        let verdict = match self.make_steps_and_apply(feed) {
+            // A step before the one that failed has cut: the hub must have that before it can send any feed.
+            Err(error) if error.waits_for_schema() && self.cut_ahead.is_some() => Verdict::CutFirst,
+            Err(error) if error.waits_for_schema() => Verdict::Refused(error.to_string()),
+            outcome => outcome?,
+        };
+        if let Verdict::Refused(reason) = &verdict {
+            standing::keep_reason(&self.conn, state::FEED_REFUSED, Some(reason))?;
+        }
+        Ok(verdict)
+    }
+
+    fn make_steps_and_apply(&mut self, feed: &Feed) -> Result<Verdict, StoreError> {
         if let Some(verdict) = self.make_steps(feed)? {
             return Ok(verdict);
         }
         // A feed that a power cut takes away is taken away with its cursor, and comes again.
-        self.without_sync(|store| store.apply_in_one(feed))
+        let verdict = self.without_sync(|store| store.apply_or_not(feed, false))?;
+        // With nothing to cut, to cut and to ask again would bring the same for ever.
+        if verdict == Verdict::CutFirst {
+            return self.without_sync(|store| store.apply_or_not(feed, true));
+        }
+        Ok(verdict)
     }
 
-    fn apply_in_one(&mut self, feed: &Feed) -> Result<Verdict, StoreError> {
+    /// What is not applied leaves no trace, also not in what is known of the file's shape.
+    fn apply_or_not(&mut self, feed: &Feed, nothing_uncut: bool) -> Result<Verdict, StoreError> {
+        let before = Arc::clone(&self.replica);
+        let outcome = self.apply_in_one(feed, nothing_uncut);
+        if !matches!(outcome, Ok(Verdict::Applied)) {
+            self.replica = before;
+        }
+        outcome
+    }
+
+    fn apply_in_one(&mut self, feed: &Feed, nothing_uncut: bool) -> Result<Verdict, StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         refresh(&tx, &self.policy, self.device, &mut self.replica)?;
         let cursor = state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs();
@@ -299,14 +236,19 @@ impl EdgeStore {
         if cursor != feed.from.0 || last_seq != feed.merged.0 {
             return Ok(Verdict::Stale);
         }
+        if nothing_uncut && apply::is_anything_uncut(&tx, &self.replica)? {
+            return Ok(Verdict::CutFirst);
+        }
         if follow_hub(&tx, feed)? {
             self.replica = installed(&tx, &self.policy, self.device)?;
         }
-        let verdict = apply::Apply::new(&tx, &self.replica, &self.policy, self.device)?.run(feed)?;
+        let apply = apply::Apply::new(&tx, &self.replica, &self.policy, self.device, nothing_uncut)?;
+        let verdict = apply.run(feed)?;
         if verdict == Verdict::Applied {
             if steps::try_later(&tx)? {
                 self.replica = Arc::new(install(&tx, &self.policy, self.device)?.replica);
             }
+            standing::keep_reason(&tx, state::FEED_REFUSED, None)?;
             tx.commit()?;
             self.tell_left_out()?;
         }

@@ -88,6 +88,21 @@ pub fn left_out(conn: &Connection) -> Result<Vec<LeftOut>> {
         .collect()
 }
 
+/// The triggers that would not fire on a connection that writes rows, as [`judge`] finds them: for whoever only
+/// looks at the file. One that fails when it fires is known only to the daemon that fired it.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn would_be_left_out(conn: &Connection, replica: &Replica) -> Result<Vec<LeftOut>> {
+    let judged = judge(conn, replica)?.into_iter();
+    Ok(judged
+        .filter_map(|judged| match judged.verdict {
+            Verdict::LeftOut(reason) => Some(LeftOut { name: judged.name, reason }),
+            _ => None,
+        })
+        .collect())
+}
+
 /// What a person has been told already, so that each trigger is named once.
 #[derive(Clone, Debug, Default)]
 pub struct Told(Vec<LeftOut>);

@@ -41,6 +41,8 @@ pub const POLICY: &str = "policy";
 pub const FORMERS: &str = "former_names";
 /// Why this node cannot go on, in a sentence; empty when it can.
 pub const BLOCKED: &str = "blocked";
+/// Edge: why the hub's rows do not go into this file, in a sentence; empty when they do.
+pub const FEED_REFUSED: &str = "feed_refused";
 
 /// Reads a text; None when it was never set.
 ///

@@ -12,6 +12,7 @@
 //! * `ages`: files of two ages of the real program, adopted, replicated and still in use
 //! * `older`: programs with an older SQLite, and what they do to the file under a running daemon
 //! * `live`: what is written anywhere is everywhere soon, also after a change of address
+//! * `refused`: what keeps the hub's rows out of a device, and triggers that do not fire, are named on both sides
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
@@ -38,6 +39,8 @@ mod migrate;
 mod mistakes;
 #[path = "end_to_end/older.rs"]
 mod older;
+#[path = "end_to_end/refused.rs"]
+mod refused;
 #[path = "end_to_end/status.rs"]
 mod status;
 #[path = "end_to_end/sync.rs"]

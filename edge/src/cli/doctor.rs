@@ -54,7 +54,12 @@ pub(super) fn doctor(place: &Place, args: &DoctorArgs, json: bool) -> Outcome {
     checks.push(machine::disk(place.dir()));
     let tables = examine(&db, args.full, &mut checks);
     checks.push(machine::libraries(&db));
-    checks.extend(link_checks(place, &db));
+    for check in link_checks(place, &db) {
+        // The daemon names triggers that are named already, and those that failed when it fired them.
+        if !checks.contains(&check) {
+            checks.push(check);
+        }
+    }
     let failed = checks.iter().any(|check| check.state == Health::Fail);
     if json {
         println!("{}", json!({ "healthy": !failed, "checks": checks, "tables": tables }));
@@ -102,7 +107,9 @@ fn examine(db: &Path, full: bool, checks: &mut Vec<Check>) -> Vec<Json> {
     checks.push(file::synchronous());
     checks.push(capture::triggers(&conn, &replica));
     checks.extend(capture::left_out(&replica));
+    checks.extend(capture::programs_triggers(&conn, &replica));
     checks.push(capture::ids(&conn, &replica));
+    checks.extend(capture::feed(&conn));
     match state::get(&conn, state::CLOCK_OFFSET_MS) {
         Ok(offset) => checks.push(capture::clock(offset)),
         Err(error) => checks.push(Check::impossible("clock", &error)),
@@ -180,6 +187,7 @@ fn said_by_daemon(status: &StatusReply) -> Vec<Check> {
         None => format!("{} rows", status.unsent),
     };
     checks.push(Check::ok("unsent", found));
+    checks.extend(status.left_out.iter().map(|found| capture::programs_trigger(found)));
     checks
 }
 

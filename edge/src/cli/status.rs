@@ -27,7 +27,7 @@ pub(super) fn status(place: &Place, json: bool) -> Outcome {
     } else {
         print_screen(&db, &identity, daemon, &status);
     }
-    Ok(if status.blocked.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if blocked(&status).is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn print_json(daemon: bool, status: &StatusReply) {
@@ -39,7 +39,7 @@ fn print_json(daemon: bool, status: &StatusReply) {
         "oldest_unsent_s": status.oldest_unsent_s,
         "version": status.version,
         "epoch": status.epoch,
-        "blocked": status.blocked,
+        "blocked": blocked(status),
         "last_sync": status.last_sync,
         "id_space_used": status.id_space_used,
     });
@@ -75,8 +75,16 @@ fn print_screen(db: &std::path::Path, identity: &Identity, daemon: bool, status:
     for (table, rows) in &status.differing {
         println!("  ! table \"{table}\" differs from the hub's in {rows} rows: see tt-edge doctor");
     }
-    if let Some(reason) = &status.blocked {
+    if let Some(reason) = blocked(status) {
         println!("  ! blocked: {reason}");
+    }
+}
+
+/// Why the device cannot go on: the hub refuses it, or its file refuses the hub's rows.
+const fn blocked(status: &StatusReply) -> Option<&String> {
+    match &status.blocked {
+        Some(reason) => Some(reason),
+        None => status.feed_refused.as_ref(),
     }
 }
 

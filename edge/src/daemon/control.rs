@@ -71,6 +71,8 @@ pub struct StatusReply {
     pub(crate) clock: Option<String>,
     #[serde(default)]
     pub(crate) left_out: Vec<String>,
+    #[serde(default)]
+    pub(crate) feed_refused: Option<String>,
     pub(crate) differing: Vec<(String, u64)>,
 }
 
@@ -90,6 +92,7 @@ impl StatusReply {
             keyless: numbers.keyless,
             clock: numbers.clock,
             left_out: numbers.left_out,
+            feed_refused: numbers.feed_refused,
             differing: numbers.differing,
         }
     }

@@ -18,8 +18,10 @@ pub struct Numbers {
     pub version: u64,
     /// The hub's incarnation.
     pub epoch: u64,
-    /// Why the device cannot go on.
+    /// Why the hub refuses the device.
     pub blocked: Option<String>,
+    /// Why the hub's rows do not go into the file.
+    pub feed_refused: Option<String>,
     /// Share of the id space that is used, 0 to 1.
     pub id_space_used: f64,
     /// Tables that cannot be replicated because they have no primary key.
@@ -49,6 +51,7 @@ pub fn numbers(engine: &Engine) -> Result<Numbers, StoreError> {
         version: store.cursor()?.0,
         epoch: store.epoch()?.0,
         blocked: store.blocked()?,
+        feed_refused: store.feed_refused()?,
         id_space_used: store.id_space_used()?,
         keyless: store.replica().keyless.clone(),
         clock: store.clock_trouble()?,

@@ -3,6 +3,8 @@
 //! It takes events from a bounded queue, lets the engine do what is due, and hands frames to the link's
 //! bounded queue. What others may know of it, it publishes as one small [`State`].
 
+mod tell;
+
 pub use super::numbers::{Numbers, numbers};
 use super::{DaemonError, reader};
 use crate::clock;
@@ -81,6 +83,8 @@ struct Thread {
     reads: queue::Sender<Reading>,
     state: watch::Sender<State>,
     reported: Option<Report>,
+    /// What everybody was told of a feed that the file does not take.
+    feed_refused: Option<String>,
 }
 
 impl Worker {
@@ -111,6 +115,7 @@ impl Worker {
             reads: reader::begin(db, events.downgrade())?,
             state: publish,
             reported: None,
+            feed_refused: None,
         };
         let named = std::thread::Builder::new().name("store".to_owned());
         let thread = named.spawn(move || {
@@ -304,85 +309,11 @@ impl Thread {
         if self.engine.in_step() {
             self.in_step();
         }
+        self.tell_of_refused_feed();
         let large = std::fs::metadata(&self.wal).is_ok_and(|wal| wal.len() > WAL_BYTES_MAX);
         if large && let Err(error) = self.engine.store().checkpoint() {
             tracing::warn!(%error, "the log could not be moved into the database file; trying again later");
         }
-    }
-
-    fn welcomed(&mut self) {
-        if let Err(error) = self.engine.store().set_blocked(None) {
-            return self.failed(&error);
-        }
-        self.state.send_modify(|state| {
-            state.connected = true;
-            state.refused = None;
-            state.waiting_for = None;
-        });
-        tracing::info!("the hub has accepted this device");
-    }
-
-    fn in_step(&mut self) {
-        let now = clock::now().0;
-        for ask in self.asks.drain(..) {
-            // Whoever asked may have gone away.
-            let _ = ask.send(Ok(()));
-        }
-        self.state.send_modify(|state| state.last_sync = Some(now));
-        self.report();
-        if !self.compares.is_empty() {
-            self.answer_compares();
-        }
-    }
-
-    /// Answers when every table was compared.
-    fn answer_compares(&mut self) {
-        let none_is_left = match self.engine.store().audits() {
-            Ok(audits) => audits.iter().all(|audit| !audit.due),
-            Err(error) => return self.failed(&error),
-        };
-        if none_is_left {
-            for answer in self.compares.drain(..) {
-                // Whoever asked may have gone away.
-                let _ = answer.send(Ok(()));
-            }
-        }
-    }
-
-    /// Tells the hub how this device is doing, when that has changed.
-    fn report(&mut self) {
-        let Ok(clock_offset_ms) = self.engine.store().clock_offset() else {
-            return;
-        };
-        let schema = self.engine.store().schema_name();
-        let report = Report { clock_offset_ms, schema, ..Report::default() };
-        if self.reported.as_ref() == Some(&report) {
-            return;
-        }
-        if let Some(link) = &self.link
-            && link.try_send(EdgeFrame::Report(report.clone())).is_ok()
-        {
-            self.reported = Some(report);
-        }
-    }
-
-    fn refused(&mut self, reason: String) {
-        // It may be told twice, in a frame and by the end of the link.
-        if self.state.borrow().refused.as_ref() != Some(&reason) {
-            tracing::error!(%reason, "the hub refuses this device");
-        }
-        if let Err(error) = self.engine.store().set_blocked(Some(&reason)) {
-            tracing::error!(%error, "the reason could not be kept");
-        }
-        for ask in self.asks.drain(..).chain(self.compares.drain(..)) {
-            let _ = ask.send(Err(format!("the hub refuses: {reason}")));
-        }
-        self.engine.end();
-        self.link = None;
-        self.state.send_modify(|state| {
-            state.connected = false;
-            state.refused = Some(reason);
-        });
     }
 
     /// The file could not be read or written: the link is given up, and the next one tries again.

@@ -5,6 +5,7 @@ use crate::store::{Audit, Outcome};
 use rusqlite::{Connection, Result};
 use tt_migrations::capture::{ids, install};
 use tt_migrations::replica::Replica;
+use tt_migrations::{programs_triggers, state};
 use tt_protocol::ids::ID_MAX;
 use tt_protocol::number::Millis;
 
@@ -46,6 +47,33 @@ pub(crate) fn left_out(replica: &Replica) -> Vec<Check> {
         checks.push(Check::ok("not replicated", found));
     }
     checks
+}
+
+/// Triggers of the program that do not fire when rows arrive, although something depends on them.
+pub(crate) fn programs_triggers(conn: &Connection, replica: &Replica) -> Vec<Check> {
+    match programs_triggers::would_be_left_out(conn, replica) {
+        Ok(found) => found.iter().map(|one| programs_trigger(&one.to_string())).collect(),
+        Err(error) => vec![Check::impossible("trigger", &error)],
+    }
+}
+
+/// One of them.
+pub(crate) fn programs_trigger(found: &str) -> Check {
+    Check::warn(
+        "trigger",
+        found,
+        "what the trigger keeps lacks what came from elsewhere, until the trigger is changed",
+    )
+}
+
+/// What of the hub's does not go into this file.
+pub(crate) fn feed(conn: &Connection) -> Option<Check> {
+    let reason = match state::get_text(conn, state::FEED_REFUSED) {
+        Ok(reason) => reason.filter(|reason| !reason.is_empty())?,
+        Err(error) => return Some(Check::impossible("feed", &error)),
+    };
+    let advice = "do what the reason says; it is tried again by itself, and what is written here is handed in meanwhile";
+    Some(Check::fail("feed", format!("the hub's rows wait: {reason}"), advice))
 }
 
 /// Id blocks and the id space.

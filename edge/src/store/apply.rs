@@ -4,12 +4,15 @@
 //!   since the last cut is rebased.
 //! * Where a feed and an uncut change cannot both stand (a unique value, a parent that one side deleted),
 //!   nothing is applied: the change is cut first, the hub decides, and the next feed has the answer.
+//! * Where nothing is uncut and a row is refused nevertheless, it is by a constraint of this file alone.
 
 use super::rebase;
+use super::refused::{self, Against, Refused};
 use super::{Feed, StoreError, Verdict};
 use rusqlite::{Connection, params_from_iter};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tt_migrations::audit;
 use tt_migrations::capture::{base, ids};
 use tt_migrations::quote::ident;
 use tt_migrations::replica::{Replica, Tracked};
@@ -32,6 +35,10 @@ pub(super) struct Apply<'a> {
     fed: BTreeSet<String>,
     waiting: Vec<(Arc<Tracked>, Vec<String>, Row)>,
     clash: bool,
+    /// Why the file cannot take the feed, whatever is cut.
+    refused: Option<String>,
+    /// Nothing is uncut, so that nothing can stand against the feed but the file itself.
+    nothing_uncut: bool,
 }
 
 impl<'a> Apply<'a> {
@@ -40,6 +47,7 @@ impl<'a> Apply<'a> {
         replica: &'a Replica,
         policy: &'a Policy,
         device: EdgeId,
+        nothing_uncut: bool,
     ) -> Result<Self, StoreError> {
         let mut noted = BTreeSet::new();
         for tracked in replica.tables.values() {
@@ -56,6 +64,8 @@ impl<'a> Apply<'a> {
             fed: BTreeSet::new(),
             waiting: Vec::new(),
             clash: false,
+            refused: None,
+            nothing_uncut,
         })
     }
 
@@ -67,8 +77,12 @@ impl<'a> Apply<'a> {
             }
         }
         self.put_waiting()?;
-        if self.clash || self.breaks_references(feed)? {
+        // What is uncut may be in the way of a parent; what the hub itself leaves without one is the hub's.
+        if self.clash || (!self.nothing_uncut && self.breaks_references(feed)?) {
             return Ok(Verdict::CutFirst);
+        }
+        if let Some(reason) = self.refused {
+            return Ok(Verdict::Refused(reason));
         }
         for tracked in self.fed.iter().filter_map(|name| self.replica.get(name)) {
             ids::settle(self.conn, tracked, self.device)?;
@@ -148,7 +162,11 @@ impl<'a> Apply<'a> {
                 Ok(false)
             }
             Err(error) if refusal(&error).is_some() => {
-                self.clash = true;
+                if self.nothing_uncut {
+                    self.refused.get_or_insert_with(|| refused::by_file(&error));
+                } else {
+                    self.clash = true;
+                }
                 Ok(false)
             }
             Err(error) => Err(error.into()),
@@ -195,7 +213,8 @@ impl<'a> Apply<'a> {
     }
 
     /// Rows that clashed in a unique value with a row that comes later in the feed: their old versions
-    /// are taken out together, then all go in. A clash that is left is with an uncut row.
+    /// are taken out together, then all go in. A clash that is left is with an uncut row, or with a
+    /// constraint that only this device has.
     fn put_waiting(&mut self) -> Result<(), StoreError> {
         let waiting = std::mem::take(&mut self.waiting);
         let mut whole = Vec::new();
@@ -209,7 +228,13 @@ impl<'a> Apply<'a> {
             let (names, values) = merge_columns(&tracked, columns, sent, old);
             match row::insert_named(self.conn, &tracked, &names, values.iter().map(Value::as_ref)) {
                 Ok(()) => {}
-                Err(error) if refusal(&error).is_some() => self.clash = true,
+                Err(error) if refusal(&error).is_some() => {
+                    let (columns, row) = (&names, &values);
+                    match (Refused { tracked: &tracked, columns, row, error: &error }).against(self.conn)? {
+                        Against::Uncut => self.clash = true,
+                        Against::File(reason) => drop(self.refused.get_or_insert(reason)),
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -293,6 +318,16 @@ impl<'a> Apply<'a> {
         }
         Ok(false)
     }
+}
+
+/// True when programs have changed something that is not cut.
+pub(super) fn is_anything_uncut(conn: &Connection, replica: &Replica) -> Result<bool, StoreError> {
+    for tracked in replica.tables.values() {
+        if audit::is_touched(conn, tracked)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// "Row `c` points at a parent, and that parent is not there."

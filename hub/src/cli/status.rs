@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use tt_migrations::capture::ids;
 use tt_migrations::replica::Replica;
-use tt_migrations::{audit, digest, policy, state};
+use tt_migrations::{audit, digest, policy, programs_triggers, state};
 use tt_protocol::digest::{TableDigest, combine};
 use tt_protocol::ids::ID_MAX;
 
@@ -75,6 +75,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
         "digest": combine(named),
         "tables": rows,
         "keyless": replica.keyless,
+        "triggers_left_out": triggers_left_out(&conn, &replica)?,
         "id_space_used": id_space_used(&conn, &replica)?,
         "database": path,
         "bytes": std::fs::metadata(folder.database())?.len(),
@@ -87,6 +88,12 @@ fn tables(conn: &Connection) -> Result<Replica, CliError> {
     let mut policy = policy::parse("policy", &text).map_err(|error| CliError::Refused(error.to_string()))?;
     state::formers(conn)?.iter().for_each(|former| policy.follow(former));
     Ok(Replica::look(conn, &policy)?)
+}
+
+/// Triggers of programs that do not fire for rows of devices, although something depends on them.
+fn triggers_left_out(conn: &Connection, replica: &Replica) -> rusqlite::Result<Vec<String>> {
+    let found = programs_triggers::would_be_left_out(conn, replica)?;
+    Ok(found.iter().map(ToString::to_string).collect())
 }
 
 /// The digest of every table, in the form of `tt-edge doctor --digests`.
@@ -175,6 +182,9 @@ fn describe(status: &Json) -> String {
     text.push_str(&output::columns(&rows));
     for table in status["keyless"].as_array().into_iter().flatten() {
         text.push_str(&format!("NOT REPLICATED: {table} has no primary key\n"));
+    }
+    for trigger in status["triggers_left_out"].as_array().into_iter().flatten() {
+        text.push_str(&format!("WARNING: {}\n", trigger.as_str().unwrap_or_default()));
     }
     text
 }

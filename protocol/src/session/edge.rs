@@ -1,12 +1,13 @@
 //! The edge's end of a link.
 //!
 //! * `handle_link`, `handle_frame`, `handle_dirty`, `handle_cut`, `handle_waiting`, `handle_piece_sent`,
-//!   `handle_verdict`, `handle_time`, `handle_clock_set` say what happened; `poll_output` says what to do; `in_step` says whether anything
-//!   is left to do.
+//!   `handle_verdict`, `handle_try_again`, `handle_time`, `handle_clock_set` say what happened; `poll_output` says
+//!   what to do; `in_step` says whether anything is left to do.
 //! * One changeset is in flight at a time; a new cut is made only when all earlier ones are acknowledged.
 //! * One pull is outstanding at a time. A feed that was made before the hub had merged the last cut is
 //!   dropped, and until the next one is applied no cut is made: so both directions advance every round,
 //!   also under continuous writes.
+//! * A feed that the file refuses is not asked for again before somebody says so. Cuts go on meanwhile.
 
 mod timing;
 
@@ -49,6 +50,8 @@ pub enum FeedVerdict {
     Stale,
     /// It clashes with changes that are not cut yet.
     CutFirst,
+    /// The file refuses it, and no cut will change that.
+    Refused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,7 @@ pub struct EdgeSession {
     pulled: bool,
     applying: bool,
     feed_wanted: bool,
+    refused: bool,
     wait: bool,
     answered: bool,
     feed: Option<(FeedPiece, Assembly)>,
@@ -105,6 +109,7 @@ impl EdgeSession {
             pulled: false,
             applying: false,
             feed_wanted: false,
+            refused: false,
             wait,
             answered: false,
             feed: None,
@@ -127,9 +132,16 @@ impl EdgeSession {
             && !self.dirty
             && !self.cutting
             && !self.applying
+            && !self.refused
             && self.feed.is_none()
             && self.sending == Sending::Nothing
             && self.cursor >= self.hub_version
+    }
+
+    /// True when all that is left to do is a feed that the file refuses: whatever was written here is sent.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.up && self.refused && !self.dirty && !self.cutting && self.sending == Sending::Nothing
     }
 
     /// Versions that this edge has not applied, as far as it knows.
@@ -153,6 +165,7 @@ impl EdgeSession {
     pub fn handle_ask(&mut self) {
         self.dirty = true;
         self.answered = false;
+        self.refused = false;
         if self.up && self.pulled && self.feed.is_none() && !self.applying {
             let pull = Pull { cursor: self.cursor, wait: false };
             self.outputs.push_back(Output::Send(EdgeFrame::Pull(pull)));
@@ -225,8 +238,21 @@ impl EdgeSession {
                 self.dirty = true;
                 self.answered = false;
             }
+            FeedVerdict::Refused => {
+                self.feed_wanted = false;
+                self.refused = true;
+            }
         }
         self.advance();
+    }
+
+    /// What the file refused may go in now: the hub is asked for it once more.
+    pub fn handle_try_again(&mut self) {
+        if self.refused {
+            self.refused = false;
+            self.answered = false;
+            self.advance();
+        }
     }
 
     /// Time passes: the offset of the clock is measured again when that is due.
@@ -331,7 +357,7 @@ impl EdgeSession {
         // While a wanted feed waits for the outbox, asking earlier would only bring another stale one.
         let ready = !self.feed_wanted || self.sending == Sending::Nothing;
         let useful = self.wait || !self.answered || self.cursor < self.hub_version;
-        if !self.pulled && self.feed.is_none() && ready && useful {
+        if !self.pulled && !self.refused && self.feed.is_none() && ready && useful {
             self.pulled = true;
             let wait = self.wait && self.answered && !self.feed_wanted;
             self.outputs.push_back(Output::Send(EdgeFrame::Pull(Pull { cursor: self.cursor, wait })));

@@ -103,6 +103,7 @@ impl World {
             17..=22 => drop(self.deliver_up(edge)),
             23..=28 => drop(self.step_hub(edge)),
             29 => self.make_feed(edge),
+            30 if random.once_in(2) => self.try_again(edge),
             _ => drop(self.deliver_down(edge)),
         }
     }
@@ -150,6 +151,13 @@ impl World {
         for edge in 0..self.edges.len() {
             self.unlink(edge);
             self.links[edge].staged = Staged::default();
+        }
+    }
+
+    /// What a file refused may go in by now.
+    fn try_again(&mut self, edge: usize) {
+        if let Some(session) = &mut self.edges[edge].session {
+            session.handle_try_again();
         }
     }
 
@@ -294,6 +302,12 @@ impl World {
             // A round of `sync` ends when it is in step; others write after it, so it begins again.
             let behind = |edge: &Edge| edge.cursor.0 < self.log.len() as u64;
             match (0..self.edges.len()).find(|edge| behind(&self.edges[*edge])) {
+                Some(edge) if self.edges[edge].session.as_ref().is_some_and(EdgeSession::is_stuck) => {
+                    let stuck = &self.edges[edge];
+                    assert!(stuck.uncut.is_empty(), "a feed that is refused stops cuts");
+                    assert_eq!(stuck.acknowledged, stuck.outbox.len(), "a feed that is refused stops pushes");
+                    self.try_again(edge);
+                }
                 Some(edge) => self.link(edge, true),
                 None => {
                     let in_step =
@@ -349,6 +363,8 @@ impl Edge {
             FeedVerdict::Stale
         } else if !self.uncut.is_empty() && random.once_in(3) {
             FeedVerdict::CutFirst
+        } else if random.once_in(8) {
+            FeedVerdict::Refused
         } else {
             for change in changes(&feed.pieces) {
                 assert!(self.has.insert(change), "applied twice");

@@ -6,16 +6,18 @@
 mod clocks;
 mod compare;
 mod decide;
+mod node;
 mod schema;
 mod settle;
 
 pub use compare::Compares;
+pub use node::EdgeNode;
 
-use super::clock::NodeClock;
 use super::schemas::{BATCHES, Shape};
 use super::wire::Link;
+use node::{Node, memory_folder};
 use rusqlite::Connection;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
 use tt_edge::engine::{Engine as EdgeEngine, Step};
 use tt_edge::store::EdgeStore;
@@ -26,29 +28,6 @@ use tt_protocol::frame::HubFrame;
 use tt_protocol::number::{EdgeId, Millis, Version};
 use tt_protocol::policy::Policy;
 use tt_protocol::session::WholeFeed;
-
-/// A file with the connections of its programs.
-struct Node {
-    path: PathBuf,
-    program: Connection,
-    reader: Connection,
-    clock: NodeClock,
-}
-
-/// One device.
-pub struct EdgeNode {
-    node: Node,
-    engine: Option<EdgeEngine>,
-    link: Option<Link>,
-    /// Left behind when the device linked again.
-    ghost: Option<Link>,
-    /// The device's clock minus true time.
-    pub clock_ms: i64,
-    /// How often it was started, and the true time of the last start.
-    start: (i64, i64),
-    /// Why the hub refused it.
-    pub refused: Option<String>,
-}
 
 /// The whole world.
 pub struct World {
@@ -398,28 +377,4 @@ impl World {
             link.up.clear();
         }
     }
-}
-
-impl Node {
-    fn new(path: PathBuf) -> Self {
-        let clock = NodeClock::default();
-        let (program, reader) = (open(&path), open(&path));
-        clock.rule(&program);
-        Self { path, program, reader, clock }
-    }
-}
-
-fn open(path: &Path) -> Connection {
-    let conn = Connection::open(path).expect("the file opens");
-    conn.busy_timeout(std::time::Duration::from_secs(5)).expect("a setting");
-    conn.pragma_update(None, "foreign_keys", true).expect("a setting");
-    conn.pragma_update(None, "synchronous", "OFF").expect("a setting");
-    conn.set_prepared_statement_cache_capacity(64);
-    conn
-}
-
-/// A folder in memory where there is one: a thousand worlds should wait for the processor, not a disk.
-fn memory_folder() -> PathBuf {
-    let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() { memory } else { std::env::temp_dir() }
 }
