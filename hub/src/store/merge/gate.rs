@@ -172,6 +172,8 @@ impl Merge<'_> {
             .map(|columns| columns.iter().map(|(name, _)| name.clone()).collect())
             .collect();
         keys.push(natural.clone());
+        // A key in another spelling is sent as a delete and an insert.
+        keys.push(tracked.table.key.iter().map(|(name, _)| name.clone()).collect());
         keys.retain(|columns| !columns.is_empty());
         self.each(tracked, ChangeKind::Insert, |row| {
             made_again.extend(values_of(tracked, &keys, row));
