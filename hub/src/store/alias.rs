@@ -26,6 +26,8 @@ pub(crate) struct Alias {
     pub(crate) brought: Named,
     /// The entry on the list, where the two rows differed.
     pub(crate) conflict: Option<i64>,
+    /// The same row under a new key, known to more than one device, and no second one that was joined with it.
+    pub(crate) moved: bool,
 }
 
 /// A child that follows the survivor.
@@ -46,19 +48,20 @@ pub(crate) struct NewAlias<'a> {
     pub(crate) brought: &'a Named,
     pub(crate) via: Option<i64>,
     pub(crate) conflict: Option<i64>,
+    pub(crate) moved: bool,
 }
 
-const COLUMNS: &str = "id, tab, row, survivor, brought, conflict";
+const COLUMNS: &str = "id, tab, row, survivor, brought, conflict, moved";
 
 /// Remembers that a row is another one now, and gives the alias's number. One that is known under the
 /// same key is replaced.
 pub(crate) fn add(conn: &Connection, version: Version, tracked: &Tracked, new: &NewAlias<'_>) -> Result<i64> {
     let key: Key = new.row.iter().take(tracked.keys()).map(|(_, value)| value.clone()).collect();
-    let sql = "INSERT INTO _sync_alias(tab, key, row, survivor, brought, via, conflict, version)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+    let sql = "INSERT INTO _sync_alias(tab, key, row, survivor, brought, via, conflict, moved, version)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                ON CONFLICT(tab, key) DO UPDATE SET row = excluded.row, survivor = excluded.survivor,
                brought = excluded.brought, via = excluded.via, conflict = excluded.conflict,
-               version = excluded.version RETURNING id";
+               moved = excluded.moved, version = excluded.version RETURNING id";
     conn.prepare_cached(sql)?.query_row(
         (
             &tracked.table.name,
@@ -68,6 +71,7 @@ pub(crate) fn add(conn: &Connection, version: Version, tracked: &Tracked, new: &
             to_bytes(new.brought),
             new.via,
             new.conflict,
+            new.moved,
             version.0 as i64,
         ),
         |row| row.get(0),
@@ -175,6 +179,7 @@ fn read(row: &SqlRow<'_>) -> Result<Alias> {
         survivor: decode(&row.get::<_, Vec<u8>>(3)?)?,
         brought: decode(&row.get::<_, Vec<u8>>(4)?)?,
         conflict: row.get(5)?,
+        moved: row.get(6)?,
     })
 }
 

@@ -91,6 +91,7 @@ CREATE TABLE IF NOT EXISTS _sync_alias(
   brought BLOB NOT NULL,
   via INTEGER,
   conflict INTEGER,
+  moved INTEGER NOT NULL DEFAULT 0,
   version INTEGER NOT NULL,
   UNIQUE(tab, key)
 );

@@ -241,3 +241,47 @@ fn a_replaced_row_that_would_be_given_a_parent_which_nobody_has_keeps_its_own() 
         .meet()
         .finds("SELECT id, aisle, slot FROM bins", "77|2|c");
 }
+
+#[test]
+fn a_row_whose_key_is_taken_is_nobodys_twin_by_its_name() {
+    let schema = "CREATE TABLE things(id INTEGER PRIMARY KEY, name TEXT, size TEXT, good INTEGER);";
+    Story::with(schema)
+        .write(FIRST, "INSERT INTO things VALUES (500, 'other', 's', 1), (501, 'n', 's', 5)")
+        .write(SECOND, "INSERT INTO things VALUES (500, 'n', 's', 3)")
+        .cut(SECOND)
+        .write(SECOND, "UPDATE things SET good = 4 WHERE id = 500")
+        .cut(SECOND)
+        .meet()
+        .finds("SELECT id, name, good FROM things ORDER BY 1", "500|other|1 501|n|5")
+        .lists("key things whole");
+}
+
+#[test]
+fn a_count_that_is_not_there_adds_nothing() {
+    Story::begin()
+        .write(FIRST, "INSERT INTO orders(number, good) VALUES ('N', 5)")
+        .write(SECOND, "INSERT INTO orders(number, good) VALUES ('N', NULL)")
+        .meet()
+        .finds("SELECT good FROM orders WHERE number = 'N'", "5")
+        .lists("");
+}
+
+#[test]
+fn counts_that_cannot_be_taken_back_stay_and_are_listed() {
+    let schema =
+        "CREATE TABLE cards(id INTEGER PRIMARY KEY, name TEXT UNIQUE, good INTEGER CHECK (good <= 10));";
+    let mut story = Story::with(schema);
+    story
+        .write(FIRST, "INSERT INTO cards(name, good) VALUES ('N', 9)")
+        .write(SECOND, "INSERT INTO cards(name, good) VALUES ('N', -5)")
+        .cut(SECOND)
+        .write(SECOND, "DELETE FROM cards")
+        .cut(SECOND);
+    story.alone(FIRST);
+    story.pushes(SECOND, 1);
+    story
+        .write(HUB, "UPDATE cards SET good = good + 6")
+        .meet()
+        .finds("SELECT good FROM cards", "10")
+        .lists("counter cards good:10/15");
+}

@@ -9,6 +9,7 @@ use super::twin::Vanishing;
 use super::waiting::single;
 use super::{Merge, MergeError, zip_owned};
 use crate::store::conflict::{self, Entry, Kind, Named};
+use crate::store::same;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tt_migrations::quote::ident;
@@ -165,15 +166,20 @@ impl Merge<'_> {
     /// Rows that are still here, that the changeset deletes and does not make again (a REPLACE).
     fn really_deleted(&self, tracked: &Arc<Tracked>) -> Result<u64, MergeError> {
         let mut made_again: HashSet<(usize, Vec<u8>)> = HashSet::new();
+        // A key in another spelling is sent as a delete and an insert.
+        let mut same_key: HashSet<Vec<u8>> = HashSet::new();
         self.each(tracked, ChangeKind::Insert, |row| {
             made_again.extend(self.values_in_keys(tracked, |place| row.get(place)));
+            same_key.insert(same::key_bytes(tracked, &row[..tracked.keys()]));
             Ok(())
         })?;
         let mut count = 0;
         self.each(tracked, ChangeKind::Delete, |row| {
             let values = self.values_in_keys(tracked, |place| row.get(place));
-            let again = values.iter().any(|values| made_again.contains(values));
-            if !again && row::read(self.context.conn, tracked, &row[..tracked.keys()])?.is_some() {
+            let key = &row[..tracked.keys()];
+            let again = values.iter().any(|values| made_again.contains(values))
+                || same_key.contains(&same::key_bytes(tracked, key));
+            if !again && row::read(self.context.conn, tracked, key)?.is_some() {
                 count += 1;
             }
             Ok(())

@@ -137,7 +137,14 @@ impl Merge<'_> {
                 if same::key_bytes(child, &key) != same::key_bytes(child, &new) {
                     self.log.changed(child, &new);
                     let (row, brought) = (&trash::named(child, &present), &Named::new());
-                    let moved = NewAlias { row, survivor: &new, brought, via: Some(alias), conflict: None };
+                    let moved = NewAlias {
+                        row,
+                        survivor: &new,
+                        brought,
+                        via: Some(alias),
+                        conflict: None,
+                        moved: true,
+                    };
                     alias::add(conn, self.context.version, child, &moved)?;
                     self.aliased.clear();
                 }
@@ -206,7 +213,13 @@ impl Merge<'_> {
             Some(id) => conflict::open_columns(self.context.conn, id)?,
             None => Vec::new(),
         };
-        let held = |name: &str| listed.iter().any(|column| column.eq_ignore_ascii_case(name));
+        let rule = self.context.policy.table(&tracked.table.name);
+        let is_listed = |name: &str| listed.iter().any(|column| column.eq_ignore_ascii_case(name));
+        // Columns that only make sense as one value are listed as one.
+        let held = |name: &str| {
+            let group = rule.group(name);
+            is_listed(name) || group.is_some_and(|group| group.iter().any(|name| is_listed(name)))
+        };
         let sent: Vec<(&String, ValueRef<'_>, ValueRef<'_>)> = change
             .columns
             .iter()
@@ -219,7 +232,6 @@ impl Merge<'_> {
             Some(Column { name, base: *base, new: *new, hub })
         });
         let columns: Vec<Column<'_>> = columns.collect();
-        let rule = self.context.policy.table(&tracked.table.name);
         let last = trash::stamp(self.context.conn, tracked, &to)?;
         let mut plan = merge_row(rule, &columns, edge, last);
         plan.as_sent = false;
@@ -235,7 +247,9 @@ impl Merge<'_> {
             conflict::amend(self.context.conn, id, &alias.row)?;
         }
         let now = row::read(self.context.conn, tracked, &to)?.unwrap_or_else(|| survivor.clone());
-        for (place, name) in tracked.names.iter().enumerate().filter(|(_, name)| rule.is_counter(name)) {
+        let counters = tracked.names.iter().enumerate().filter(|(_, name)| rule.is_counter(name));
+        // A row that moved to another key brought nothing: what is counted on it is the row's own.
+        for (place, name) in counters.filter(|_| !alias.moved) {
             bring(&mut alias.brought, name, &survivor[place], &now[place]);
         }
         alias::amend(self.context.conn, &alias)?;

@@ -42,6 +42,11 @@ impl Merge<'_> {
         index: usize,
     ) -> Result<bool, MergeError> {
         let row = zip_owned(&change.columns, change.values(index));
+        let key: Key = change.key(index).map(ValueRef::to_owned).collect();
+        if row::read(self.context.conn, tracked, &key)?.is_some() {
+            // Another row has its key: two rows under one key is what must be decided.
+            return Ok(false);
+        }
         let found = self.natural_twin(tracked, &row)?.is_some();
         if found {
             let at = change.time(index);
@@ -136,8 +141,16 @@ impl Merge<'_> {
                 let (name, base, hub) = (&tracked.names[*place], old(*place)?, hub[*place].as_ref());
                 Some(Column { name, base, new: new.as_ref(), hub })
             })
-            .filter(|column| column.base != column.new)
             .collect();
+        let changed: Vec<&str> =
+            columns.iter().filter(|column| column.base != column.new).map(|column| column.name).collect();
+        // Columns that only make sense as one value go along.
+        let goes = |column: &Column<'_>| {
+            let is_changed = |name: &str| changed.iter().any(|changed| changed.eq_ignore_ascii_case(name));
+            let group = rule.group(column.name);
+            is_changed(column.name) || group.is_some_and(|group| group.iter().any(|name| is_changed(name)))
+        };
+        let columns: Vec<Column<'_>> = columns.iter().filter(|column| goes(column)).copied().collect();
         let key: Key = hub.iter().take(keys).cloned().collect();
         let (edge, last) = (self.stamp(at), trash::stamp(self.context.conn, tracked, &key)?);
         let mut plan = merge_row(rule, &columns, edge, last);

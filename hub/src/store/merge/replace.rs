@@ -48,7 +48,7 @@ impl Merge<'_> {
             return Ok(());
         }
         let (row, brought) = (&trash::named(tracked, old), &Named::new());
-        let moved = NewAlias { row, survivor: &survivor, brought, via: None, conflict: None };
+        let moved = NewAlias { row, survivor: &survivor, brought, via: None, conflict: None, moved: true };
         alias::add(self.context.conn, self.context.version, tracked, &moved)?;
         self.aliased.clear();
         Ok(())
@@ -108,6 +108,10 @@ impl Merge<'_> {
         moved[..tracked.keys()].clone_from_slice(&new);
         row::delete(conn, tracked, &old)?;
         row::insert(conn, tracked, &moved)?;
+        if let Some(last) = trash::stamp(conn, tracked, &old)? {
+            // Who wrote it last, wrote it last under the new key too.
+            trash::set_stamp(conn, tracked, &new, last)?;
+        }
         trash::keep(conn, tracked, &hub, version, stamp)?;
         self.log.changed(tracked, &old);
         self.log.changed(tracked, &new);

@@ -87,9 +87,15 @@ impl Merge<'_> {
         let rule = if kind == Kind::Key { &TableRule::ORDINARY } else { rule };
         let mut joined = compare(tracked, rule, &new.here, survivor);
         if kind == Kind::Role {
-            joined.set.clear();
-            let counts = std::mem::take(&mut joined.brought);
-            joined.differing.extend(super::update::refused_clashes(tracked, survivor, counts));
+            // Counts and larger values are what the device may not write as well.
+            let touched = std::mem::take(&mut joined.set);
+            joined.brought.clear();
+            let own = new.here.iter().filter(|(name, _)| touched.iter().any(|(set, _)| set == name));
+            joined.differing.extend(super::update::refused_clashes(
+                tracked,
+                survivor,
+                own.cloned().collect(),
+            ));
         }
         let key: Key = survivor[..tracked.keys()].to_vec();
         let plan = RowPlan { set: joined.set.clone(), ..RowPlan::default() };
@@ -110,7 +116,7 @@ impl Merge<'_> {
         };
         if same::key_bytes(tracked, &old) != same::key_bytes(tracked, &key) {
             let (brought, via) = (&joined.brought, new.via);
-            let new = NewAlias { row: new.row, survivor: &key, brought, via, conflict };
+            let new = NewAlias { row: new.row, survivor: &key, brought, via, conflict, moved: false };
             alias::add(self.context.conn, self.context.version, tracked, &new)?;
             self.aliased.clear();
         }
@@ -250,13 +256,36 @@ impl Merge<'_> {
 
     /// The device deleted its row before it knew that it vanished: it takes back what the row brought.
     pub(super) fn withdraw(&mut self, tracked: &Arc<Tracked>, mut alias: Alias) -> Result<(), MergeError> {
-        self.take_back_counts(tracked, &mut alias)?;
+        let brought = alias.brought.clone();
+        match self.take_back_counts(tracked, &mut alias) {
+            Err(MergeError::Sqlite(error)) if refusal(&error).is_some() => {
+                self.list_kept_counts(tracked, &alias.survivor, brought, &error)?;
+            }
+            outcome => outcome?,
+        }
         if let Some(id) = alias.conflict {
             conflict::close(self.context.conn, id, "withdrawn: the device deleted the row", self.at)?;
         }
         let key: Key = alias.row.iter().take(tracked.keys()).map(|(_, value)| value.clone()).collect();
         self.log.changed(tracked, &key);
         Ok(alias::amend(self.context.conn, &alias)?)
+    }
+
+    /// A rule of the table refuses what the survivor would be without these counts: they stay.
+    fn list_kept_counts(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        key: &Key,
+        brought: Named,
+        error: &rusqlite::Error,
+    ) -> Result<(), MergeError> {
+        let Some(hub) = row::read(self.context.conn, tracked, key)? else {
+            return Ok(());
+        };
+        let clashes = super::update::refused_clashes(tracked, &hub, without(tracked, brought, &hub));
+        let action =
+            format!("the counts of a deleted row stay: a rule of the table refuses the rest ({error})");
+        self.list_clashes(Kind::Counter, tracked, key, clashes, (None, self.stamp(self.at)), &action)
     }
 
     /// Takes the counts of a vanished row from its survivor again.
@@ -269,12 +298,7 @@ impl Merge<'_> {
         let Some(hub) = row::read(self.context.conn, tracked, &alias.survivor)? else {
             return Ok(());
         };
-        let less = |(name, value): (String, Value)| {
-            let place = tracked.place(&name)?;
-            let sum = counter_sum(value.as_ref(), ValueRef::Integer(0), hub[place].as_ref())?;
-            Some((name, sum))
-        };
-        let set: Named = brought.into_iter().filter_map(less).collect();
+        let set = without(tracked, brought, &hub);
         if !set.is_empty() {
             row::update(self.context.conn, tracked, &alias.survivor, &set)?;
             self.log.changed(tracked, &alias.survivor);
@@ -317,12 +341,27 @@ pub(crate) fn is_kept_unique(tracked: &Tracked, key: &[String]) -> bool {
     same(&tracked.table.key) || uniques.filter_map(|unique| unique.columns.as_ref()).any(|it| same(it))
 }
 
+/// What the counters of a row are without these counts.
+fn without(tracked: &Tracked, counts: Named, hub: &Row) -> Named {
+    let less = |(name, value): (String, Value)| {
+        let place = tracked.place(&name)?;
+        let sum = counter_sum(value.as_ref(), ValueRef::Integer(0), hub[place].as_ref())?;
+        Some((name, sum))
+    };
+    counts.into_iter().filter_map(less).collect()
+}
+
 fn compare(tracked: &Tracked, rule: &TableRule, row: &[(String, Value)], survivor: &Row) -> Joined {
     let mut joined = Joined::default();
     for (name, new) in row {
         let Some(place) = tracked.place(name) else { continue };
         let hub = &survivor[place];
         if place < tracked.keys() && tracked.table.rowid_key {
+            continue;
+        }
+        let zero = ValueRef::Integer(0);
+        if rule.is_counter(name) && new.is_null() && counter_sum(zero, zero, hub.as_ref()).is_some() {
+            // No count adds nothing.
             continue;
         }
         if rule.is_counter(name)
