@@ -160,10 +160,10 @@ impl<'a> Merge<'a> {
     /// # Errors
     /// When the bytes are damaged or SQLite fails for another reason than a constraint.
     pub(crate) fn run(context: Context<'a>, pieces: &'a [Vec<u8>]) -> Result<u64, MergeError> {
-        Self::new(context, pieces).whole()
+        Self::new(context, pieces).until_the_end()
     }
 
-    fn whole(mut self) -> Result<u64, MergeError> {
+    fn until_the_end(mut self) -> Result<u64, MergeError> {
         if self.hold_whole()? {
             return self.finish();
         }

@@ -25,10 +25,10 @@ impl<'a> Merge<'a> {
         let twin = alias::of_conflict(context.conn, conflict)?;
         let mut merge = Self::new(context, pieces);
         let Some(mut alias) = twin else {
-            return merge.whole();
+            return merge.until_the_end();
         };
         let Some(tracked) = merge.context.replica.get(&alias.table).cloned() else {
-            return merge.whole();
+            return merge.until_the_end();
         };
         merge.take_back_counts(&tracked, &mut alias)?;
         let (followers, under) = merge.end_alias(&alias)?;

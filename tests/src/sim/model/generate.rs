@@ -15,6 +15,7 @@ pub enum Family {
 }
 
 const DAY_MS: i64 = 86_400_000;
+const GOVERNED: u64 = 0x6b65_7973;
 
 struct Generator<'r> {
     random: &'r mut Random,
@@ -30,6 +31,9 @@ struct Generator<'r> {
 pub fn script(seed: u64, family: Family) -> Script {
     let mut random = Random::new(seed);
     let mut tables = tables::schema(&mut random);
+    // Chance of its own, so that what is governed leaves the rest of a seed's script as it is.
+    let mut second = Random::new(seed ^ GOVERNED);
+    tables.iter_mut().for_each(|table| table.govern(&mut second));
     let mut devices = 2 + usize::try_from(random.below(2)).expect("small");
     if family == Family::Orderly {
         devices = 2;
@@ -42,7 +46,14 @@ pub fn script(seed: u64, family: Family) -> Script {
     for _ in 0..count {
         generator.some(devices, &mut steps);
     }
+    if family == Family::Rows {
+        generator.random = &mut second;
+        for _ in 0..generator.random.below(4) {
+            generator.once_more(devices, &mut steps);
+        }
+    }
     let Generator { tables, labels, .. } = generator;
+    steps.iter_mut().for_each(|step| without_moves(&tables, step));
     Script { tables, devices, steps, labels }
 }
 
@@ -84,6 +95,41 @@ impl Generator<'_> {
             7 | 8 => self.program(0),
             _ => self.program(node),
         });
+    }
+
+    /// Puts a step for its own sake between the others: the same row made on two nodes, rows replaced under
+    /// other keys, many deletes at once.
+    fn once_more(&mut self, devices: usize, steps: &mut Vec<Step>) {
+        let first = 1 + devices;
+        let mut put = |random: &mut Random, step: Step| {
+            let at = first + usize::try_from(random.below((steps.len() - first + 1) as u64)).expect("few");
+            steps.insert(at, step);
+        };
+        let node = |random: &mut Random| usize::try_from(random.below(devices as u64 + 1)).expect("few");
+        let table = usize::try_from(self.random.below(self.tables.len() as u64)).expect("few");
+        match self.random.below(3) {
+            0 => {
+                let values = self.values(table);
+                for _ in 0..2 {
+                    let label = self.new_label(table);
+                    let ops = vec![Op::Insert(label, table, values.clone(), false)];
+                    let step = Step::Program(node(self.random), ops);
+                    put(self.random, step);
+                }
+            }
+            1 => {
+                let ops = (0..2).map(|_| self.insert(table, true)).collect();
+                let step = Step::Program(node(self.random), ops);
+                put(self.random, step);
+            }
+            _ => {
+                let own = (0..self.labels.len()).filter(|label| self.labels[*label] == table);
+                let ops =
+                    own.take(4).filter_map(|label| Label::try_from(label).ok()).map(Op::Delete).collect();
+                let step = Step::Program(node(self.random), ops);
+                put(self.random, step);
+            }
+        }
     }
 
     fn program(&mut self, node: usize) -> Step {
@@ -213,6 +259,17 @@ impl Generator<'_> {
         let columns = &table.columns[..table.keys()];
         let key = columns.iter().map(|column| key_value(column.domain, table.key, self.random)).collect();
         Op::Rekey(label, to, key)
+    }
+}
+
+/// A REPLACE gives a row another key only where SQLite chooses it: one that a program chose can be a row's that
+/// moved away from it, and then what a change means depends on all that happened before.
+fn without_moves(tables: &[Table], step: &mut Step) {
+    let Step::Program(_, ops) = step else { return };
+    for op in ops {
+        if let Op::Insert(_, table, _, replace) = op {
+            *replace &= tables[*table].uniques.is_empty() || chooses_key(&tables[*table]);
+        }
     }
 }
 

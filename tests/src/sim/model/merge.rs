@@ -3,12 +3,15 @@
 //! It is told *when* something happens (a cut, a merge, a feed applied) and says *what* must come out. What
 //! programs do to their own file is read from the file: SQLite needs no model.
 
+mod changes;
 mod entries;
+mod gate;
+mod twins;
 mod uniques;
 
 use super::rules::{Plan, decide, rebase};
-use super::tables::{KeyKind, Rule, Table};
-use super::values::{Row, allowed};
+use super::tables::{KeyKind, Table};
+use super::values::{Row, order};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tt_protocol::value::Value;
@@ -55,6 +58,10 @@ pub struct Entry {
     pub columns: BTreeMap<&'static str, (Json, Json)>,
     /// The whole row, where a row lost.
     pub row: Option<BTreeMap<&'static str, Json>>,
+    /// How many rows are held, where it is a changeset.
+    pub rows: Option<u64>,
+    /// It was settled by what its device did later.
+    pub closed: bool,
 }
 
 /// The whole world.
@@ -72,6 +79,43 @@ pub struct Model {
     devices: Vec<Device>,
     /// Rows of a device that are held: entry, row, version.
     held: BTreeMap<(usize, Place), (usize, Row, u64)>,
+    /// Rows that became other rows.
+    aliases: BTreeMap<Place, Alias>,
+    /// Rows that a device may not write, with the entry that lists them.
+    refused: BTreeMap<(usize, Place), usize>,
+    /// Changesets that are held whole: device, entry, version.
+    held_whole: Vec<(usize, usize, u64)>,
+}
+
+/// Whose changeset is merged, what its device knew, and as what version.
+#[derive(Clone, Copy)]
+struct At {
+    node: usize,
+    cursor: u64,
+    version: u64,
+}
+
+/// What a merge keeps in mind until all rows are in.
+#[derive(Default)]
+struct UnderWay {
+    candidates: Vec<Candidate>,
+    /// Rows whose delete was overruled: place, what the device deleted, the entry.
+    overruled: Vec<(Place, Row, Entry)>,
+    /// Rows that were deleted, by table and what they had in each key.
+    freed: BTreeMap<(usize, usize, Vec<u8>), (Place, Row)>,
+}
+
+/// A row that became another one.
+#[derive(Clone, Debug)]
+struct Alias {
+    /// As its device has it.
+    row: Row,
+    /// What it is now.
+    survivor: Place,
+    /// Counts that it added there.
+    brought: BTreeMap<usize, Value>,
+    /// The entry, where the two differed.
+    entry: Option<usize>,
 }
 
 /// An update or insert on its way into the hub's rows.
@@ -96,6 +140,9 @@ impl Model {
             stamps: BTreeMap::new(),
             devices: vec![Device { cursor: version, ..Device::default() }; devices],
             held: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            held_whole: Vec::new(),
         };
         model.versions.insert(version, Rows::new());
         model
@@ -122,7 +169,10 @@ impl Model {
     fn wrote_at_hub(&mut self, now: Rows, at: i64) {
         for place in differing(&self.hub, &now) {
             match (self.hub.get(&place), now.get(&place)) {
-                (Some(old), None) => drop(self.trash.insert(place, old.clone())),
+                (Some(old), None) => {
+                    self.trash.insert(place.clone(), old.clone());
+                    self.stamp_respelled(&place, (at, 0));
+                }
                 (Some(old), Some(new)) if self.is_dated(&place, old, new) => self.stamp(&place, (at, 0)),
                 _ => {}
             }
@@ -140,15 +190,15 @@ impl Model {
         self.versions.insert(version, self.hub.clone());
     }
 
-    /// A device has cut. Its clock is wrong by `offset` now.
-    pub fn cut(&mut self, node: usize, offset: i64) {
+    /// A device has cut.
+    pub fn cut(&mut self, node: usize) {
         let device = &mut self.devices[node - 1];
         let changes = differing(&device.base, &device.now)
             .into_iter()
             .map(|place| Change {
                 base: device.base.get(&place).cloned(),
                 new: device.now.get(&place).cloned(),
-                at: device.touched.get(&place).copied().unwrap_or(0) - offset,
+                at: device.touched.get(&place).copied().unwrap_or(0),
                 place,
             })
             .collect();
@@ -185,135 +235,57 @@ impl Model {
     }
 
     /// The hub has merged the next changeset of a device, as `version`.
-    pub fn merged(&mut self, node: usize, version: u64) {
-        let Some(Changeset { changes, cursor }) = self.devices[node - 1].outbox.pop_front() else {
+    pub fn merged(&mut self, node: usize, version: u64, now: i64) {
+        let Some(Changeset { mut changes, cursor }) = self.devices[node - 1].outbox.pop_front() else {
             panic!("device {node} was merged, and had nothing to be merged");
         };
-        let mut candidates = Vec::new();
-        for change in changes.iter().filter(|change| change.new.is_none()) {
-            self.delete(node, change, cursor);
+        // Nothing in a changeset happened later than now, whatever its device's clock says.
+        changes.iter_mut().for_each(|change| change.at = change.at.min(now));
+        let at = At { node, cursor, version };
+        if !self.hold_whole(at, &changes) {
+            self.merge(at, &changes);
         }
-        for change in changes.iter().filter(|change| change.base.is_some()) {
-            if let (Some(base), Some(new)) = (&change.base, &change.new) {
-                candidates.extend(self.update(node, change, base, new, cursor, version));
-            }
-        }
-        for change in changes.iter().filter(|change| change.base.is_none()) {
-            if let Some(new) = &change.new {
-                candidates.extend(self.insert(node, change, new, version));
-            }
-        }
-        self.put_all(node, candidates, version);
         self.versions.insert(version, self.hub.clone());
     }
 
-    fn delete(&mut self, node: usize, change: &Change, cursor: u64) {
-        let (Some(base), Some(hub)) = (&change.base, self.hub.get(&change.place)) else {
-            return;
-        };
-        if self.is_held(node, &change.place, cursor) {
-            return;
-        }
-        let keys = self.tables[change.place.0].keys();
-        let hub = hub.clone();
-        let differ: Vec<usize> = (keys..hub.len()).filter(|place| hub[*place] != base[*place]).collect();
-        if differ.is_empty() {
-            self.trash.insert(change.place.clone(), hub);
-            self.hub.remove(&change.place);
-            return;
-        }
-        let lost: Vec<_> = differ.into_iter().map(|place| (place, Value::Null)).collect();
-        self.list_columns("delete", &change.place, &hub, &lost);
-    }
-
-    /// True when the device has a row of its own under this key, does not know that it is held, and so
-    /// does not mean the hub's row.
-    fn is_held(&self, node: usize, place: &Place, cursor: u64) -> bool {
-        self.held.get(&(node, place.clone())).is_some_and(|(_, _, since)| *since > cursor)
-    }
-
-    fn update(
-        &mut self,
-        node: usize,
-        change: &Change,
-        base: &Row,
-        new: &Row,
-        cursor: u64,
-        version: u64,
-    ) -> Option<Candidate> {
-        let place = &change.place;
-        if self.is_held(node, place, cursor) {
-            self.amend(node, place, base, new);
-            return None;
-        }
-        let table = &self.tables[place.0];
-        let keys = table.keys();
-        let is_respelled = base[..keys] != new[..keys];
-        let image = match self.hub.get(place) {
-            Some(_) => None,
-            None if is_respelled => return self.insert(node, change, new, version),
-            None => Some(self.trash.get(place).cloned()),
-        };
-        if image == Some(None) {
-            self.hold_missing(node, change, version);
-            return None;
-        }
-        let image = image.flatten();
-        let hub = image.as_ref().unwrap_or_else(|| &self.hub[place]).clone();
-        let later = self.stamps.get(place).is_none_or(|stamp| (change.at, node) >= *stamp);
-        let mut plan = decide(&self.tables[place.0], base, new, &hub, later);
-        if is_respelled {
-            plan.dated = true;
-            plan.set.extend((0..keys).filter(|at| hub[*at] != new[*at]).map(|at| (at, new[at].clone())));
-        }
-        if image.is_some() && !self.is_free(place, &hub) && !self.is_free(place, &plan.on(&hub)) {
-            self.hold_missing(node, change, version);
-            return None;
-        }
-        let plan = self.refuse_by_rules(place, &hub, plan);
-        let row = plan.on(&hub);
-        Some(Candidate { change: change.clone(), plan: Some(plan), row, image })
-    }
-
-    /// Lists what a CHECK refuses: each counter that breaks it alone, or the whole update.
-    fn refuse_by_rules(&mut self, place: &Place, hub: &Row, mut plan: Plan) -> Plan {
-        self.list_columns_if("column", place, hub, &plan.lost.clone());
-        self.list_columns_if("counter", place, hub, &plan.overflow.clone());
-        let table = self.tables[place.0].clone();
-        if allowed(&table, &plan.on(hub)) {
-            return plan;
-        }
-        let mut others = plan.clone();
-        others.set.retain(|(at, _)| table.columns[*at].rule != Rule::Counter);
-        if !allowed(&table, &others.on(hub)) {
-            self.list_columns("rule", place, hub, &plan.set);
-            return Plan::default();
-        }
-        let mut held = Vec::new();
-        for (at, value) in std::mem::take(&mut plan.set) {
-            let mut alone = hub.clone();
-            alone[at].clone_from(&value);
-            if table.columns[at].rule == Rule::Counter && !allowed(&table, &alone) {
-                held.push((at, value));
-            } else {
-                plan.set.push((at, value));
+    fn merge(&mut self, at: At, changes: &[Change]) {
+        let is_refused = |change: &&Change| self.tables[change.place.0].hub_only;
+        let (refused, changes): (Vec<_>, Vec<_>) = changes.iter().partition(is_refused);
+        refused.into_iter().for_each(|change| self.refuse(at.node, change));
+        let mut changes = changes;
+        // Rows come in the order of their numbers: the first of two with one natural key is the one that stays.
+        let number = |change: &Change| change.new.as_ref().map_or(Value::Null, |row| row[0].clone());
+        changes.sort_by(|one, other| {
+            let is_numbered = self.tables[one.place.0].is_numbered() && one.place.0 == other.place.0;
+            if is_numbered { order(&number(one), &number(other)) } else { one.place.cmp(&other.place) }
+        });
+        let mut under_way = UnderWay::default();
+        for change in &changes {
+            if change.new.is_none() {
+                self.delete(at, change, &mut under_way);
             }
         }
-        self.list_columns("counter", place, hub, &held);
-        plan
+        for change in &changes {
+            if let (Some(base), Some(new)) = (&change.base, &change.new) {
+                let candidate = self.update(at, change, base, new, &mut under_way);
+                self.settle(at.node, candidate, &mut under_way);
+            }
+        }
+        for change in &changes {
+            if let (None, Some(new)) = (&change.base, &change.new) {
+                let candidate = self.insert(at, change, new, &mut under_way);
+                self.settle(at.node, candidate, &mut under_way);
+            }
+        }
+        self.put_all(at, &mut under_way);
+        self.entries.extend(under_way.overruled.into_iter().map(|(_, _, entry)| entry));
     }
 
-    fn insert(&mut self, node: usize, change: &Change, new: &Row, version: u64) -> Option<Candidate> {
-        let place = &change.place;
-        let Some(hub) = self.hub.get(place) else {
-            return Some(Candidate { change: change.clone(), plan: None, row: new.clone(), image: None });
-        };
-        let table = &self.tables[place.0];
-        let differs = |at: &usize| hub[*at] != new[*at] && table.columns[*at].rule != Rule::Now;
-        if (0..new.len()).any(|at| differs(&at)) {
-            self.hold(node, "key", place, new, version);
+    /// Where another spelling of a key is a delete and an insert, a delete has a time.
+    fn stamp_respelled(&mut self, place: &Place, stamp: (i64, usize)) {
+        if self.tables[place.0].key == KeyKind::Nocase {
+            self.stamp(place, stamp);
         }
-        None
     }
 
     fn stamp(&mut self, place: &Place, stamp: (i64, usize)) {

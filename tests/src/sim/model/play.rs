@@ -86,8 +86,12 @@ impl Play<'_> {
             Step::Push(node) => self.visit(*node, Until::Merged),
             Step::Meet(node) => self.visit(*node, Until::InStep),
             Step::Clock(node, milliseconds) => {
-                self.world.edges[node - 1].clock_ms = *milliseconds;
-                self.world.pass(0);
+                // The daemon runs, so that every write is a write of the true time.
+                self.world.step_edge(node - 1);
+                self.look_at_device(*node);
+                self.world.set_clock(node - 1, *milliseconds);
+                self.world.step_edge(node - 1);
+                self.look_at_device(*node);
             }
             Step::Pass(milliseconds) => {
                 self.now += milliseconds;
@@ -126,10 +130,6 @@ impl Play<'_> {
         }
     }
 
-    fn clock(&self, node: usize) -> i64 {
-        node.checked_sub(1).map_or(0, |edge| self.world.edges[edge].clock_ms)
-    }
-
     fn read(&self, node: usize) -> Rows {
         rows(self.world.program(node), &self.script.tables)
     }
@@ -162,7 +162,7 @@ impl Play<'_> {
             self.operate(node, op, &mut touched);
         }
         self.world.program(node).execute_batch("COMMIT").expect("commits");
-        let (now, at) = (self.read(node), self.now + self.clock(node));
+        let (now, at) = (self.read(node), self.now);
         let known = self.model.rows(node);
         touched.retain(|place| known.contains_key(place) || now.contains_key(place));
         self.model.wrote(node, now, &touched, at);
@@ -218,8 +218,7 @@ impl Play<'_> {
         let cursor = store.cursor().expect("reads").0;
         if seq > self.seqs[edge] {
             self.seqs[edge] = seq;
-            let offset = self.clock(node);
-            self.model.cut(node, offset);
+            self.model.cut(node);
         }
         if cursor > self.cursors[edge] {
             self.cursors[edge] = cursor;
@@ -246,7 +245,7 @@ impl Play<'_> {
         }
         for version in self.version + 1..=version {
             match merged.get(&version) {
-                Some(node) => self.model.merged(*node, version),
+                Some(node) => self.model.merged(*node, version, self.now),
                 None => self.model.is_version(version),
             }
         }

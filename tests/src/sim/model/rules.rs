@@ -48,7 +48,8 @@ pub fn decide(table: &Table, base: &Row, new: &Row, hub: &Row, later: bool) -> P
         let number = is_number(value) && (!value.is_null() || base[*place].is_null());
         table.columns[*place].rule == Rule::Counter && number && is_number(&base[*place])
     };
-    plan.dated = !plan.set.iter().all(pure);
+    // Against a count that cannot be added to, a number is a value like any.
+    plan.dated = !plan.won.is_empty() || !plan.set.iter().all(pure);
     plan
 }
 

@@ -86,6 +86,10 @@ impl Script {
 impl Display for Script {
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
         write!(out, "{}", super::tables::shape(&self.tables).sql)?;
+        for table in &self.tables {
+            let Table { name, natural, hub_only, holds_deletes, .. } = table;
+            writeln!(out, "{name}: key {natural:?}, hub only {hub_only}, holds deletes {holds_deletes:?}")?;
+        }
         for (at, step) in self.steps.iter().enumerate() {
             write!(out, "{at:>3} ")?;
             match step {

@@ -4,8 +4,7 @@
 
 use super::super::random::Random;
 use super::super::schemas::Shape;
-use tt_protocol::policy::{Policy, TableRule};
-use tt_protocol::value::Value;
+use tt_protocol::policy::{HoldDeletes, Policy, TableRule};
 
 /// What a column means when two devices changed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +96,12 @@ pub struct Table {
     pub good_below: Option<i64>,
     /// `low` must not be above `high`.
     pub ordered: bool,
+    /// Rows that are equal here are the same thing, whoever made them.
+    pub natural: &'static [&'static str],
+    /// Only programs at the hub may write it.
+    pub hub_only: bool,
+    /// Deletes beyond this number and share of the rows wait for the operator.
+    pub holds_deletes: Option<(u64, f64)>,
 }
 
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
@@ -117,6 +122,9 @@ impl Table {
             uniques: Vec::new(),
             good_below: None,
             ordered: false,
+            natural: &[],
+            hub_only: false,
+            holds_deletes: None,
         };
         table.columns.push(column("good", "INTEGER DEFAULT 0", Rule::Counter, Domain::Small));
         table.good_below = random.once_in(3).then_some(24);
@@ -168,8 +176,33 @@ impl Table {
         }
     }
 
-    /// The same without sums that can be refused.
+    /// Natural keys, roles and bounds by chance. Natural keys without a constraint only where no unique column
+    /// stands beside them, and a row's number says which of several equal ones is found.
+    pub fn govern(&mut self, random: &mut Random) {
+        let with_code = self
+            .uniques
+            .first()
+            .is_some_and(|unique| unique.columns == ["code"] && unique.only_where.is_none());
+        if random.once_in(2) {
+            self.natural = match self.key {
+                _ if with_code => &["code"],
+                KeyKind::Automatic | KeyKind::Number if self.uniques.is_empty() => &["note"],
+                KeyKind::Word | KeyKind::Nocase => &["name"],
+                KeyKind::Pair => &["aisle", "slot"],
+                _ => &[],
+            };
+        }
+        self.hub_only = self.key != KeyKind::Nocase && random.once_in(10);
+        self.holds_deletes = random.once_in(4).then(|| (1 + random.below(2), 0.3));
+    }
+
+    /// The same without sums that can be refused, and without bounds: rows that are gone already are no
+    /// deletes, so that these depend on the order.
     pub fn without_limits(&mut self) {
+        self.holds_deletes = None;
+        if self.is_natural_only() {
+            self.natural = &[];
+        }
         self.good_below = None;
         for column in self.columns.iter_mut().filter(|column| column.domain == Domain::Count) {
             column.domain = Domain::Small;
@@ -180,6 +213,18 @@ impl Table {
     #[must_use]
     pub const fn keys(&self) -> usize {
         if matches!(self.key, KeyKind::Pair) { 2 } else { 1 }
+    }
+
+    /// True when the key is SQLite's row number.
+    #[must_use]
+    pub const fn is_numbered(&self) -> bool {
+        matches!(self.key, KeyKind::Automatic | KeyKind::Number)
+    }
+
+    /// True when no constraint keeps the natural key unique.
+    #[must_use]
+    pub fn is_natural_only(&self) -> bool {
+        self.natural == ["note"]
     }
 
     /// Place of a column.
@@ -226,7 +271,11 @@ impl Table {
     fn rule(&self) -> TableRule {
         let names = |rule| self.places(rule).map(|place| self.columns[place].name.to_owned()).collect();
         let group: Vec<String> = names(Rule::Together);
+        let bounds = self.holds_deletes.map(|(rows, share)| HoldDeletes { rows, share });
         TableRule {
+            key: self.natural.iter().map(|name| (*name).to_owned()).collect(),
+            writers: if self.hub_only { vec!["hub".to_owned()] } else { Vec::new() },
+            hold_deletes: bounds.unwrap_or(HoldDeletes::STANDARD),
             counters: names(Rule::Counter),
             greatest: names(Rule::Greatest),
             together: if group.is_empty() { Vec::new() } else { vec![group] },
@@ -274,78 +323,4 @@ pub fn shape(tables: &[Table]) -> Shape {
 pub fn policy(tables: &[Table]) -> Policy {
     let tables = tables.iter().map(|table| (table.name.to_owned(), table.rule()));
     Policy { tables: tables.collect(), ..Policy::default() }
-}
-
-impl Domain {
-    /// One of its values.
-    pub fn pick(self, random: &mut Random) -> Value {
-        let word = |word: &str| Value::text(word);
-        let small = |random: &mut Random| Value::Integer(random.below(9).cast_signed());
-        match self {
-            Self::Small => small(random),
-            Self::Flag => Value::Integer(random.below(2).cast_signed()),
-            Self::Count => match random.below(12) {
-                0 => Value::Integer(i64::MAX),
-                1 => Value::Integer(i64::MIN + 1),
-                2 | 3 => Value::Null,
-                4 => word("many"),
-                5 => Value::Real(2.5),
-                _ => small(random),
-            },
-            Self::Quarters => Value::Real(random.below(40) as f64 / 4.0),
-            Self::Words => match random.below(6) {
-                0 => Value::Null,
-                1 => Value::Text(vec![0xff, b'x']),
-                2 => word("a"),
-                3 => word("b"),
-                4 => word("c"),
-                _ => word(""),
-            },
-            Self::Names => word(random.pick(&["a", "A", "b", "B", "c"])),
-            Self::Anything => random.pick(ANYTHING).value(),
-        }
-    }
-}
-
-/// Values that are easily taken for each other.
-#[derive(Clone, Copy)]
-enum Odd {
-    Null,
-    Integer(i64),
-    Real(f64),
-    Text(&'static str),
-    Blob(&'static [u8]),
-}
-
-const ANYTHING: &[Odd] = &[
-    Odd::Null,
-    Odd::Integer(0),
-    Odd::Integer(1),
-    Odd::Integer(i64::MAX),
-    Odd::Integer(i64::MIN),
-    Odd::Integer(1 << 53),
-    Odd::Real(0.0),
-    Odd::Real(-0.0),
-    Odd::Real(1.0),
-    Odd::Real(0.1),
-    Odd::Real(f64::INFINITY),
-    Odd::Real(f64::MIN_POSITIVE),
-    Odd::Text("1"),
-    Odd::Text("a\0b"),
-    Odd::Text(""),
-    Odd::Blob(b"1"),
-    Odd::Blob(b""),
-    Odd::Blob(&[0, 0xff]),
-];
-
-impl Odd {
-    fn value(self) -> Value {
-        match self {
-            Self::Null => Value::Null,
-            Self::Integer(value) => Value::Integer(value),
-            Self::Real(value) => Value::Real(value),
-            Self::Text(text) => Value::text(text),
-            Self::Blob(bytes) => Value::Blob(bytes.to_vec()),
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //! sums, SQLite's order, and how the conflict list writes a value. Written without a look at the code of
 //! the product.
 
-use super::tables::{KeyKind, Table, Unique};
+use super::tables::{Column, KeyKind, Table, Unique};
 use serde_json::{Value as Json, json};
 use std::cmp::Ordering;
 use tt_protocol::value::Value;
@@ -41,6 +41,37 @@ pub fn unique_of(table: &Table, unique: &Unique, row: &[Value]) -> Option<Vec<u8
         all.extend(bytes_of(value, unique.nocase));
     }
     Some(all)
+}
+
+/// Bytes that are equal for rows of one natural key; None where the table has none, or the row a NULL in it.
+#[must_use]
+pub fn natural_of(table: &Table, row: &[Value]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    for name in table.natural {
+        let place = table.place(name)?;
+        let value = row.get(place).filter(|value| !value.is_null())?;
+        all.extend(bytes_of(value, is_nocase(&table.columns[place])));
+    }
+    (!table.natural.is_empty()).then_some(all)
+}
+
+/// True when the column takes both values for the same.
+#[must_use]
+pub fn alike(column: &Column, one: &Value, other: &Value) -> bool {
+    bytes_of(one, is_nocase(column)) == bytes_of(other, is_nocase(column))
+}
+
+fn is_nocase(column: &Column) -> bool {
+    column.declared.contains("NOCASE")
+}
+
+/// What a row has in each key that is not its primary one and holds for all rows, with the key's place.
+#[must_use]
+pub fn values_in_keys(table: &Table, row: &[Value]) -> Vec<(usize, Vec<u8>)> {
+    let whole = table.uniques.iter().filter(|unique| unique.only_where.is_none());
+    let uniques = whole.map(|unique| unique_of(table, unique, row));
+    let all = uniques.chain([natural_of(table, row)]).enumerate();
+    all.filter_map(|(place, bytes)| Some((place, bytes?))).collect()
 }
 
 /// True when the table's CHECKs allow the row.

@@ -10,8 +10,7 @@ impl Model {
     pub(super) fn hold(&mut self, node: usize, kind: &'static str, place: &Place, row: &Row, version: u64) {
         let table = &self.tables[place.0];
         let named = table.columns.iter().zip(row).map(|(column, value)| (column.name, listed(value)));
-        let entry =
-            Entry { kind, place: place.clone(), columns: BTreeMap::new(), row: Some(named.collect()) };
+        let entry = Entry { row: Some(named.collect()), ..Entry::new(kind, place) };
         self.entries.push(entry);
         self.held.insert((node, place.clone()), (self.entries.len() - 1, row.clone(), version));
     }
@@ -69,10 +68,27 @@ impl Model {
         kept: &Row,
         lost: &[(usize, Value)],
     ) {
+        self.entries.push(self.columns_entry(kind, place, kept, lost));
+    }
+
+    pub(super) fn columns_entry(
+        &self,
+        kind: &'static str,
+        place: &Place,
+        kept: &Row,
+        lost: &[(usize, Value)],
+    ) -> Entry {
         let table = &self.tables[place.0];
         let column =
             |(at, value): &(usize, Value)| (table.columns[*at].name, (listed(&kept[*at]), listed(value)));
-        let columns = lost.iter().map(column).collect();
-        self.entries.push(Entry { kind, place: place.clone(), columns, row: None });
+        Entry { columns: lost.iter().map(column).collect(), ..Entry::new(kind, place) }
+    }
+}
+
+impl Entry {
+    /// One that says nothing yet.
+    #[must_use]
+    pub fn new(kind: &'static str, place: &Place) -> Self {
+        Self { kind, place: place.clone(), columns: BTreeMap::new(), row: None, rows: None, closed: false }
     }
 }

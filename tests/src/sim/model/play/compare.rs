@@ -17,7 +17,11 @@ impl Play<'_> {
             let table = &self.script.tables[entry.place.0];
             let columns: BTreeMap<&str, String> =
                 entry.columns.iter().map(|(name, (kept, lost))| (*name, format!("{kept}/{lost}"))).collect();
-            format!("{} {} {:?} {columns:?} {:?}", entry.kind, table.name, entry.place.1, entry.row)
+            let (closed, rows) = (if entry.closed { "closed" } else { "" }, entry.rows.unwrap_or_default());
+            format!(
+                "{} {} {:?} {columns:?} {:?} {rows} {closed}",
+                entry.kind, table.name, entry.place.1, entry.row
+            )
         };
         let expected: Vec<String> = self.model.entries.iter().map(text).collect();
         let mut found: Vec<String> = found.iter().map(|entry| text(&self.entry(entry))).collect();
@@ -53,7 +57,9 @@ impl Play<'_> {
             .as_object()
             .map(|row| row.iter().filter_map(|(have, value)| Some((name(have)?, value.clone()))).collect());
         let kind = kinds.into_iter().find(|kind| *kind == word).unwrap_or("unknown");
-        Entry { kind, place: place_of(tables, at, &key), columns: columns.collect(), row }
+        let place = place_of(tables, at, &key);
+        let rows = entry["rows"].as_u64().filter(|_| kind == "deletes");
+        Entry { kind, place, columns: columns.collect(), row, rows, closed: entry["state"] == "closed" }
     }
 
     pub(super) fn outcome(&self) -> Outcome {
