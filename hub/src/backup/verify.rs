@@ -59,7 +59,12 @@ impl Backups {
                     problems.push(self.problem(number, manifest, Kind::Warning, what));
                     CopyState::Repaired
                 }
-                Err(reason) => self.repair(manifest, (good, number), &reason, checker, &at, problems),
+                Err(reason) => match self.repair(manifest, (good, number), &reason, checker, &at, problems) {
+                    CopyState::Damaged(_) if matches!(before, CopyState::Missing | CopyState::Failed(_)) => {
+                        before.clone()
+                    }
+                    state => state,
+                },
             };
             if let (CopyState::Damaged(reason), Some(names)) = (&state, &catalog.names[number])
                 && names.contains(&manifest.file)

@@ -24,7 +24,7 @@ struct Schedule {
 /// Goes on until the daemon stops. The first look is a minute after the start, when what devices had to hand in
 /// is in.
 pub(super) async fn keep(backups: Backups) {
-    let mut schedule = Schedule { backups, settled: Vec::new(), failures: 0, not_before: i64::MIN };
+    let mut schedule = Schedule { backups, settled: Vec::new(), failures: 0, not_before: 0 };
     let mut looks = interval_at(first_look(), LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -57,7 +57,7 @@ impl Schedule {
             return;
         }
         match self.make(now) {
-            Ok(()) => (self.settled, self.failures, self.not_before) = (slots, 0, i64::MIN),
+            Ok(()) => (self.settled, self.failures, self.not_before) = (slots, 0, 0),
             // An operator is at it; the next look sees what came of it.
             Err(BackupError::Locked { .. }) => tracing::debug!("another tt-hub is working on the backups"),
             Err(error) => {
@@ -104,7 +104,7 @@ mod tests {
         let folder = Folder::new(dir.path());
         let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
         let backups = Backups::open(&folder, &settings).unwrap();
-        let mut schedule = Schedule { backups, settled: Vec::new(), failures: 0, not_before: i64::MIN };
+        let mut schedule = Schedule { backups, settled: Vec::new(), failures: 0, not_before: 0 };
         let count = |schedule: &Schedule| schedule.backups.catalog().backups.len();
 
         // There is no database to copy yet: tries at minutes 0, 1, 3, 7, 15.

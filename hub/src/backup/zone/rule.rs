@@ -31,7 +31,7 @@ enum Day {
     /// The n-th such weekday of a month; the fifth is the last.
     Weekday { month: i64, week: i64, weekday: i64 },
     /// 1 to 365, 29 February never counted.
-    WithoutLeapDay(i64),
+    Julian(i64),
     /// 0 to 365.
     OfYear(i64),
 }
@@ -74,7 +74,7 @@ impl Change {
                 let day = first + (wanted - weekday(first)).rem_euclid(7) + (week - 1) * 7;
                 if day >= next { day - 7 } else { day }
             }
-            Day::WithoutLeapDay(day) => {
+            Day::Julian(day) => {
                 let leap = days(year, 3, 1) - days(year, 2, 1) == 29;
                 days(year, 1, 1) + day - 1 + i64::from(leap && day >= 60)
             }
@@ -131,7 +131,7 @@ fn change(text: &str) -> Option<Change> {
             _ => return None,
         }
     } else if let Some(rest) = day.strip_prefix('J') {
-        Day::WithoutLeapDay(rest.parse().ok().filter(|day| (1..=365).contains(day))?)
+        Day::Julian(rest.parse().ok().filter(|day| (1..=365).contains(day))?)
     } else {
         Day::OfYear(day.parse().ok().filter(|day| (0..=365).contains(day))?)
     };
