@@ -150,7 +150,7 @@ mod tests {
             ("<+0330>-3:30", 3.5, 3.5),
             ("AEST-10AEDT,M10.1.0,M4.1.0/3", 11.0, 10.0),
             ("IST-1GMT0,M10.5.0,M3.5.0/1", 0.0, 1.0),
-            ("XXX-1YYY,J60/-1,300/25:30", 1.0, 2.0),
+            ("WIN-1SUM,J60/-1,300/25:30", 1.0, 2.0),
         ] {
             let rule = Rule::parse(text).unwrap();
             let hours = |month| rule.offset(days(2026, month, 15) * DAY) as f64 / 3_600.0;
