@@ -124,6 +124,6 @@ mod tests {
         schedule.look(NOON + 3_600);
         assert_eq!(schedule.backups.catalog().backups[5].manifest.tier, Tier::Hourly);
         schedule.look(NOON + 3 * 86_400);
-        assert_eq!(count(&schedule), 8, "three days asleep: one hourly and one daily");
+        assert_eq!(count(&schedule), 9, "three days asleep, and a new month: one of each tier that went by");
     }
 }
