@@ -3,6 +3,7 @@
 //! Only here and below does the hub know a terminal. Results go to stdout, everything else to stderr;
 //! an error is one line: what failed, on what, what to do next.
 
+mod backup;
 mod conflicts;
 mod edges;
 mod init;
@@ -61,6 +62,14 @@ enum Command {
     Status(status::Arguments),
     /// Show or apply numbered changes of the schema.
     Migrate(migrate::Arguments),
+    /// Make a backup and read every copy back.
+    Backup(backup::MakeArguments),
+    /// List the backups.
+    Backups,
+    /// Read copies back, and make bad ones again from good ones.
+    Verify(backup::VerifyArguments),
+    /// Remove backups that no tier keeps any more.
+    Prune(backup::PruneArguments),
     /// List what could not be merged or was overruled, and decide about it.
     Conflicts(conflicts::Arguments),
 }
@@ -84,6 +93,8 @@ enum CliError {
     Init(#[from] init::InitError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Backup(#[from] crate::backup::BackupError),
     #[error(transparent)]
     Migrate(Box<MigrateError>),
     #[error(
@@ -148,6 +159,10 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Edges => edges::run(place),
         Command::Status(arguments) => status::run(place, &arguments),
         Command::Migrate(arguments) => migrate::run(place, &arguments),
+        Command::Backup(arguments) => backup::make(place, &arguments),
+        Command::Backups => backup::list(place),
+        Command::Verify(arguments) => backup::verify(place, &arguments),
+        Command::Prune(arguments) => backup::prune(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The file belongs to the operator: a change of ours touches one value and leaves comments alone.
 
+use crate::backup;
 use crate::folder::Folder;
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     /// What tokens carry; empty: the listening address.
     pub(crate) advertise: Vec<String>,
+    /// Tiers and vaults.
+    pub(crate) backup: backup::Settings,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +36,8 @@ struct Written {
     listen: Option<SocketAddr>,
     http: Option<SocketAddr>,
     advertise: Option<Spanned<Vec<String>>>,
+    #[serde(default)]
+    backup: backup::Settings,
 }
 
 /// Why the settings cannot be used.
@@ -57,6 +62,14 @@ pub(crate) enum ConfigError {
         problem: String,
     },
     /// An advertised address is none.
+    /// The part about backups cannot work.
+    #[error("{path}, [backup]: {problem}; correct the settings", path = .path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     #[error("--advertise and `advertise` in hub.toml: {0}")]
     Address(#[from] AddressError),
 }
@@ -69,7 +82,10 @@ impl Config {
             listen: written.listen.unwrap_or(LISTEN),
             http: written.http.unwrap_or(HTTP),
             advertise: written.advertise.map(Spanned::into_inner).unwrap_or_default(),
+            backup: written.backup,
         };
+        let refused = |problem| ConfigError::Backup { path: folder.config(), problem };
+        config.backup.check().map_err(refused)?;
         for address in &config.advertise {
             check_address(address)?;
         }
@@ -128,7 +144,8 @@ fn with_advertise(text: &str, written: &Written, advertise: &[String]) -> String
     let place = written.advertise.as_ref().map(Spanned::span);
     match place.and_then(|span| Some((text.get(..span.start)?, text.get(span.end..)?))) {
         Some((before, after)) => format!("{before}{list}{after}"),
-        None => format!("{}\nadvertise = {list}\n", text.trim_end()),
+        // Before all else: after a heading it would belong to that part.
+        None => format!("advertise = {list}\n{text}"),
     }
 }
 
@@ -154,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_advertised_address_is_kept_and_comments_stay() {
-        for text in [DEFAULT, "# mine\nlisten = \"[::1]:1\" # here\n", ""] {
+        for text in [DEFAULT, "# mine\nlisten = \"[::1]:1\" # here\n[backup] # ours\nzone = \"UTC\"", ""] {
             let (_dir, folder) = folder(text);
             let mut config = Config::read(&folder).unwrap();
             let listen = config.listen;

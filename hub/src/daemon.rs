@@ -8,6 +8,7 @@
 
 mod addresses;
 mod audits;
+mod backups;
 mod control;
 mod event;
 mod feeds;
@@ -19,6 +20,7 @@ mod snapshots;
 mod watch;
 mod writer;
 
+use crate::backup::{BackupError, Backups};
 use crate::ca::{Authority, CaError};
 use crate::config::{Config, ConfigError};
 use crate::control::Host;
@@ -70,6 +72,8 @@ pub(crate) enum DaemonError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error(transparent)]
     Ca(#[from] CaError),
     #[error(transparent)]
@@ -177,6 +181,7 @@ struct Listening {
     stop: [Signal; 2],
     authority: Arc<Authority>,
     host: Host,
+    backups: Backups,
 }
 
 impl Listening {
@@ -196,6 +201,7 @@ impl Listening {
             .local_addr()
             .map_err(|source| DaemonError::Http { address: config.http, source })?;
         let control = control::Socket::bind(&folder)?;
+        let backups = Backups::open(&folder, &config.backup)?;
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
         let host = Host { fingerprint: authority.fingerprint(), addresses: config.addresses(quic) };
         Ok(Self {
@@ -209,6 +215,7 @@ impl Listening {
             stop,
             authority: Arc::new(authority),
             host,
+            backups,
         })
     }
 }
@@ -253,10 +260,12 @@ async fn serve_links(
         http_listener,
         control,
         stop: [mut terminate, mut interrupt],
+        backups,
         ..
     } = listening;
     let snapshots = Arc::new(Snapshots::new(&folder, Arc::clone(shared))?);
     tokio::spawn(Health::new(Arc::clone(shared)).serve(http_listener));
+    tokio::spawn(backups::keep(backups));
     tokio::spawn(control.serve(shared.events.clone()));
     let outcome = tokio::select! {
         () = links::accept(&mut listener, shared, &snapshots) => Ok(()),

@@ -8,10 +8,13 @@
 //! * `read`: the JSON that scripts read
 //! * `decide`: the operator decides about the conflict list
 //! * `migrate`: numbered changes of the schema, with and without the daemon
+//! * `backup`: what is listed restores
 //! * `daemon`: where it listens, that it is alone, and how it stops
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/decide.rs"]
@@ -45,6 +48,9 @@ fn what_is_not_understood_is_bad_usage() {
         &["conflicts", "dismiss", "x"],
         &["conflicts", "--kind", "odd"],
         &["migrate", "down"],
+        &["backup", "--tier", "minutely"],
+        &["verify", "a", "b"],
+        &["prune", "now"],
     ] {
         let said = folder.hub(arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
@@ -66,6 +72,10 @@ fn without_a_hub_every_command_names_the_folder_and_init() {
         &["conflicts"],
         &["migrate"],
         &["migrate", "up"],
+        &["backup"],
+        &["backups"],
+        &["verify"],
+        &["prune"],
     ] {
         let said = folder.hub(command);
         assert_eq!(said.code, 1, "{command:?}");

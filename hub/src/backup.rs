@@ -1,0 +1,147 @@
+//! Backups of the canonical database: tiers, vaults, verified copies, retention.
+//!
+//! The way of a backup: `snapshot` copies one moment of the database and reads what it holds, `pack` compresses
+//! it once, `copy` feeds all vaults from one read, `check` reads every copy back, and only then does a `manifest`
+//! say that the backup exists. `tier` and `retention` decide what is due and what goes, as pure functions;
+//! `make`, `verify` and `prune` carry it out under one lock per hub. One bad vault never harms the others.
+
+mod calendar;
+mod catalog;
+mod check;
+mod contents;
+mod copy;
+#[cfg(test)]
+mod faults;
+mod lock;
+mod make;
+mod manifest;
+mod pack;
+mod prune;
+mod record;
+mod retention;
+mod settings;
+mod snapshot;
+mod tier;
+mod vault;
+mod verify;
+mod zone;
+
+use crate::database::DatabaseError;
+use crate::folder::Folder;
+pub(crate) use catalog::{Catalog, CopyState, Listed, Placed};
+pub(crate) use lock::BackupLock;
+pub(crate) use record::Problem;
+pub(crate) use settings::Settings;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+pub(crate) use tier::Tier;
+use tier::TierPlan;
+use tt_migrations::durable;
+use vault::FolderVault;
+use zone::Zone;
+
+/// Why backups cannot be worked on at all. What is wrong with one vault or copy is a [`Problem`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BackupError {
+    #[error("hub.toml, [backup]: {0}")]
+    Settings(String),
+    #[error("another tt-hub (pid {pid}) is working on the backups in {folder}: try again when it is done", folder = .folder.display())]
+    Locked { folder: PathBuf, pid: String },
+    #[error("cannot use {path}: {source}; check the space on its disk, its owner and its mode", path = .path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("there is no backup {0}: `tt-hub backups` lists them")]
+    Unknown(String),
+    #[error("no vault has a copy of {0}: backup_alerts.log says why")]
+    NoCopy(String),
+}
+
+/// The backups of one hub.
+pub(crate) struct Backups {
+    database: PathBuf,
+    /// `DIR/backups`: the lock, the logs and the scratch folder are here.
+    root: PathBuf,
+    plans: [TierPlan; 5],
+    zone: Zone,
+    pub(crate) vaults: Vec<Placed>,
+}
+
+/// What came of working on backups.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) backups: Vec<Listed>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Backups {
+    /// As the settings say. Nothing is read or written yet.
+    pub(crate) fn open(folder: &Folder, settings: &Settings) -> Result<Self, BackupError> {
+        settings.check().map_err(BackupError::Settings)?;
+        let root = folder.path().join("backups");
+        let placed = settings.vaults().iter().map(|vault| Placed {
+            // Only what is below our own folder may be made; a missing disk must stay missing.
+            vault: Box::new(FolderVault::new(
+                &vault.name,
+                &folder.path().join(&vault.path),
+                vault.path.is_relative(),
+            )),
+            takes: vault.tiers.clone(),
+        });
+        Ok(Self {
+            database: folder.database(),
+            vaults: placed.collect(),
+            plans: settings.plans().map_err(BackupError::Settings)?,
+            zone: settings.zone().map_err(BackupError::Settings)?,
+            root,
+        })
+    }
+
+    /// What backups there are, and what is wrong with them by their manifests.
+    pub(crate) fn catalog(&self) -> Catalog {
+        Catalog::read(&self.vaults)
+    }
+
+    /// Tiers that should have a backup by now and have none, finest first. `now` is in seconds since 1970.
+    pub(crate) fn due(&self, now: i64) -> Vec<Tier> {
+        let catalog = self.catalog();
+        let verified = || catalog.backups.iter().filter(|backup| backup.is_verified());
+        let filled: Vec<_> =
+            verified().map(|backup| (backup.manifest.tier, backup.manifest.slot.as_str())).collect();
+        tier::due(&self.plans, filled.into_iter(), now, &self.zone)
+    }
+
+    /// The slots of all tiers in which a moment lies.
+    pub(crate) fn slots(&self, now: i64) -> Vec<String> {
+        self.plans.iter().map(|plan| self.slot(plan, now)).collect()
+    }
+
+    fn slot(&self, plan: &TierPlan, now: i64) -> String {
+        tier::slot(plan, now, &self.zone)
+    }
+
+    /// The scratch folder, empty.
+    fn scratch(&self) -> Result<PathBuf, BackupError> {
+        let path = self.root.join(".work");
+        let failed = |source| BackupError::File { path: path.clone(), source };
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => durable::make_folder(&path).map_err(failed)?,
+        }
+        Ok(path)
+    }
+
+    /// Removes the scratch folder; what cannot be removed now goes at the next run.
+    fn clear(scratch: &Path) {
+        let _ = fs::remove_dir_all(scratch);
+    }
+
+    /// Writes the run and its problems down; when that cannot be, it is one more problem.
+    fn record(&self, now: i64, run: &str, problems: &mut Vec<Problem>) {
+        if let Err(error) = record::write(&self.root, now, run, problems) {
+            let what = format!("the log of backups in {} cannot be written: {error}", self.root.display());
+            problems.push(Problem::warning(what));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Reads one copy back and compares it with its manifest.
+//!
+//! The SHA-256 of the file as the vault gives it, then of the unpacked bytes, then SQLite's own checks and the
+//! rows of every table on the unpacked file. Bytes whose SHA-256 passed all of that a moment ago, in another
+//! vault, are not put through SQLite once more: they are the same bytes.
+
+use super::contents::{self, Contents};
+use super::manifest::Manifest;
+use super::pack::{CHUNK_BYTES, Hashing, pump};
+use super::vault::Vault;
+use flate2::read::MultiGzDecoder;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// How a copy was verified, as its manifest says it.
+pub(crate) const HOW: &str =
+    "read back: sha256, unpacked, integrity_check, foreign_key_check, rows and digest of every table";
+
+/// Checks copies, one after the other.
+pub(crate) struct Checker {
+    scratch: PathBuf,
+    passed: Vec<(String, Contents)>,
+}
+
+impl Checker {
+    /// Unpacks into `work`.
+    pub(crate) fn new(work: &Path) -> Self {
+        Self { scratch: work.join("check.db"), passed: Vec::new() }
+    }
+
+    /// Checks one copy; the error says what is wrong with it.
+    pub(crate) fn check(&mut self, vault: &dyn Vault, manifest: &Manifest) -> Result<(), String> {
+        let passed = (manifest.database_sha256.clone(), manifest.contents.clone());
+        let is_known = self.passed.contains(&passed);
+        let unpacked = unpack(vault, manifest, if is_known { None } else { Some(&self.scratch) });
+        let checked =
+            unpacked.and_then(|()| if is_known { Ok(()) } else { inspect(&self.scratch, manifest) });
+        // The next check begins with an empty file whatever is left here.
+        let _ = fs::remove_file(&self.scratch);
+        if checked.is_ok() && !is_known {
+            self.passed.push(passed);
+        }
+        checked
+    }
+}
+
+fn unpack(vault: &dyn Vault, manifest: &Manifest, to: Option<&Path>) -> Result<(), String> {
+    let Manifest { file, .. } = manifest;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{file} is not there"),
+        _ => format!("{file} cannot be read: {error}"),
+    };
+    let packed = Hashing::new(vault.read(file).map_err(failed)?);
+    let mut decoder = MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, packed));
+    let out: Box<dyn io::Write> = match to {
+        Some(path) => Box::new(BufWriter::with_capacity(CHUNK_BYTES, File::create(path).map_err(failed)?)),
+        None => Box::new(io::sink()),
+    };
+    let mut out = Hashing::new(out);
+    let mut limited = (&mut decoder).take(manifest.database_bytes + 1);
+    pump(&mut limited, |bytes| out.write_all(bytes)).map_err(failed)?;
+    out.flush().map_err(failed)?;
+    let mut rest = decoder.into_inner();
+    pump(&mut rest, |_| Ok(())).map_err(failed)?;
+    let (_, sha256, bytes) = rest.into_inner().finish();
+    if (sha256.as_str(), bytes) != (manifest.sha256.as_str(), manifest.bytes) {
+        return Err(format!(
+            "{file} does not have the bytes that were written: {bytes} bytes, SHA-256 {sha256}"
+        ));
+    }
+    let (_, sha256, bytes) = out.finish();
+    if (sha256.as_str(), bytes) != (manifest.database_sha256.as_str(), manifest.database_bytes) {
+        return Err(format!("{file} does not unpack to the database that was packed"));
+    }
+    Ok(())
+}
+
+/// SQLite's own checks and the rows of every table.
+fn inspect(database: &Path, manifest: &Manifest) -> Result<(), String> {
+    let read = || {
+        let conn = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let problems = contents::integrity_problems(&conn)?;
+        Ok::<_, rusqlite::Error>((problems, contents::read(&conn)?))
+    };
+    let (problems, contents) = read().map_err(|error| format!("the unpacked database: {error}"))?;
+    if let Some(problem) = problems.first() {
+        // The bytes are those that were packed, so the database itself was like this.
+        return Err(format!(
+            "integrity_check of the database, as it was when it was packed, says: {problem}"
+        ));
+    }
+    match manifest.contents.difference(&contents) {
+        Some(difference) => Err(format!("the unpacked database is another: {difference}")),
+        None => Ok(()),
+    }
+}

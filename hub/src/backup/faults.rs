@@ -1,0 +1,395 @@
+//! Worlds in which vaults fail, lie and lose, and in which the process dies at any step.
+//!
+//! Every world has its seed, which a failure prints. `TT_BACKUP_SEEDS=10000` runs more of them.
+
+use super::vault::tests::{MemoryVault, conforms};
+use super::vault::{Upload, Vault};
+use super::*;
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use tier::TIERS;
+use tt_migrations::state;
+
+const SEEDS: u64 = 40;
+
+/// Numbers that depend on the seed alone (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// From this step on nothing can be written.
+    NoSpace,
+    /// This one step fails.
+    Error,
+    /// The file that is committed at or after this step comes out shorter, and nobody says so.
+    Truncate,
+    /// One bit of it comes out wrong.
+    Flip,
+    /// It is not there afterwards.
+    Lose,
+}
+
+/// What goes wrong, counted in steps of all vaults together.
+#[derive(Default)]
+struct Trouble {
+    step: u64,
+    crash_at: Option<u64>,
+    crashed: bool,
+    /// Vault, step, kind.
+    fault: Option<(String, u64, Fault)>,
+    silent_done: bool,
+}
+
+type Shared = Arc<Mutex<Trouble>>;
+
+#[derive(Clone)]
+struct Faulty {
+    inner: MemoryVault,
+    trouble: Shared,
+}
+
+struct FaultyUpload<'v> {
+    inner: Option<Box<dyn Upload + 'v>>,
+    vault: &'v Faulty,
+    file: String,
+}
+
+impl Faulty {
+    /// Counts a step. `Err`: it fails. `Ok(Some)`: it lies.
+    fn step(&self, writes: bool) -> io::Result<Option<Fault>> {
+        let mut trouble = self.trouble.lock().unwrap();
+        trouble.step += 1;
+        if trouble.crashed || trouble.crash_at.is_some_and(|at| trouble.step >= at) {
+            trouble.crashed = true;
+            return Err(io::Error::other("the process is dead"));
+        }
+        match trouble.fault.clone() {
+            Some((vault, at, fault)) if vault == self.inner.name && trouble.step >= at => match fault {
+                Fault::NoSpace if writes => Err(io::ErrorKind::StorageFull.into()),
+                Fault::Error if !trouble.silent_done => {
+                    trouble.silent_done = true;
+                    Err(io::Error::other("injected"))
+                }
+                Fault::NoSpace | Fault::Error => Ok(None),
+                _ => Ok((!trouble.silent_done).then_some(fault)),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    fn spoil(&self, file: &str, fault: Fault) {
+        let mut files = self.inner.files.lock().unwrap();
+        let Some(bytes) = files.get_mut(file) else { return };
+        let middle = bytes.len() / 2;
+        match fault {
+            Fault::Truncate => bytes.truncate(middle),
+            Fault::Flip => bytes[middle] ^= 4,
+            _ => drop(files.remove(file)),
+        }
+    }
+}
+
+impl Vault for Faulty {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn begin(&self, file: &str) -> io::Result<Box<dyn Upload + '_>> {
+        self.step(true)?;
+        Ok(Box::new(FaultyUpload {
+            inner: Some(self.inner.begin(file)?),
+            vault: self,
+            file: file.to_owned(),
+        }))
+    }
+
+    fn read(&self, file: &str) -> io::Result<Box<dyn Read + '_>> {
+        self.step(false)?;
+        self.inner.read(file)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.step(false)?;
+        self.inner.list()
+    }
+
+    fn remove(&self, file: &str) -> io::Result<()> {
+        self.step(false)?;
+        self.inner.remove(file)
+    }
+
+    fn tidy(&self) -> io::Result<()> {
+        self.step(false)?;
+        self.inner.tidy()
+    }
+}
+
+impl Write for FaultyUpload<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.vault.step(true)?;
+        self.inner.as_mut().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for FaultyUpload<'_> {
+    fn commit(mut self: Box<Self>) -> io::Result<()> {
+        let lie = self.vault.step(true)?;
+        self.inner.take().unwrap().commit()?;
+        if let Some(fault) = lie {
+            self.vault.trouble.lock().unwrap().silent_done = true;
+            self.vault.spoil(&self.file, fault);
+        }
+        // Dying right after the rename is another death than dying right before it.
+        self.vault.step(false).map(drop)
+    }
+}
+
+/// A hub's database with three vaults in memory.
+struct World {
+    dir: tempfile::TempDir,
+    backups: Backups,
+    vaults: Vec<Faulty>,
+    trouble: Shared,
+    dice: Dice,
+    now: i64,
+    rows: i64,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("tablet_counter.db");
+        let conn = Connection::open(&database).unwrap();
+        conn.execute_batch(state::TABLES).unwrap();
+        conn.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE counts(id INTEGER PRIMARY KEY, n INT);")
+            .unwrap();
+        state::set(&conn, state::EPOCH, 1).unwrap();
+        let trouble = Shared::default();
+        let vaults: Vec<Faulty> = ["primary", "secondary", "archive"]
+            .map(|name| Faulty {
+                inner: MemoryVault { name: name.to_owned(), ..MemoryVault::default() },
+                trouble: Arc::clone(&trouble),
+            })
+            .into();
+        let takes = |name: &str| match name {
+            "archive" => vec![Tier::Monthly, Tier::Yearly],
+            _ => TIERS.map(|plan| plan.tier).to_vec(),
+        };
+        let placed =
+            vaults.iter().map(|vault| Placed { vault: Box::new(vault.clone()), takes: takes(vault.name()) });
+        let root = dir.path().to_owned();
+        let backups = Backups {
+            database,
+            root,
+            plans: TIERS,
+            zone: Zone::named("UTC").unwrap(),
+            vaults: placed.collect(),
+        };
+        Self { dir, backups, vaults, trouble, dice: Dice(seed), now: 1_796_000_000, rows: 0 }
+    }
+
+    /// One more row, and some time later.
+    fn count(&mut self) {
+        let conn = Connection::open(&self.backups.database).unwrap();
+        conn.execute("INSERT INTO counts(n) VALUES (?1)", [self.rows]).unwrap();
+        self.rows += 1;
+        state::set(&conn, state::VERSION, self.rows).unwrap();
+        self.now += [1_800, 3_600, 86_400, 3_000_000][self.dice.roll(4) as usize];
+    }
+
+    fn heal(&self) {
+        *self.trouble.lock().unwrap() = Trouble::default();
+    }
+
+    fn make(&mut self) -> Option<Outcome> {
+        let lock = self.backups.lock().unwrap();
+        self.backups.make(&lock, &[Tier::Hourly, Tier::Monthly], self.now).ok()
+    }
+
+    /// The unpacked rows of a copy, read without any of the code that is tested.
+    fn restored(&self, vault: &Faulty, file: &str) -> Result<i64, String> {
+        let bytes = vault.inner.files.lock().unwrap().get(file).cloned().ok_or("no file")?;
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(bytes.as_slice())
+            .read_to_end(&mut plain)
+            .map_err(|error| error.to_string())?;
+        let path = self.dir.path().join("restored.db");
+        fs::write(&path, plain).unwrap();
+        let conn = Connection::open(&path).unwrap();
+        let sound: String =
+            conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(|e| e.to_string())?;
+        assert_eq!(sound, "ok");
+        conn.query_row("SELECT count(*) FROM counts", [], |row| row.get(0)).map_err(|error| error.to_string())
+    }
+
+    /// Every copy that is listed as verified restores to what its manifest says.
+    fn assert_honest(&self) {
+        let catalog = self.backups.catalog();
+        for backup in &catalog.backups {
+            let file = &backup.manifest.file;
+            for (number, _) in backup.copies.iter().filter(|(_, state)| state.is_good()) {
+                let rows = self.restored(&self.vaults[*number], file);
+                assert_eq!(
+                    rows,
+                    Ok(backup.manifest.contents.tables["counts"].rows as i64),
+                    "{file} in {number}"
+                );
+                assert_eq!(rows, Ok(backup.manifest.version as i64), "rows and version are of one moment");
+            }
+        }
+    }
+
+    /// The ids that a person sees.
+    fn ids(&self) -> Vec<String> {
+        self.backups.catalog().backups.iter().map(|backup| backup.manifest.id.clone()).collect()
+    }
+
+    /// After a healthy run nothing is in a vault that does not belong to a backup.
+    fn assert_no_litter(&self) {
+        let ids = self.ids();
+        for vault in &self.vaults {
+            let mut files: BTreeMap<String, usize> = BTreeMap::new();
+            for name in vault.inner.list().unwrap() {
+                *files.entry(manifest::parse_name(&name).unwrap().0.to_owned()).or_default() += 1;
+            }
+            assert!(
+                files.iter().all(|(id, count)| ids.contains(id) && *count == 3),
+                "{}: {files:?}",
+                vault.name()
+            );
+        }
+    }
+
+    fn any_fault(&mut self) -> (String, u64, Fault) {
+        let kinds = [Fault::NoSpace, Fault::Error, Fault::Truncate, Fault::Flip, Fault::Lose];
+        let vault = self.vaults[self.dice.roll(3) as usize].name().to_owned();
+        (vault, self.dice.roll(60), kinds[self.dice.roll(5) as usize])
+    }
+}
+
+/// Runs a world for each seed and names the one that fails.
+fn worlds(run: impl Fn(&mut World)) {
+    let seeds = std::env::var("TT_BACKUP_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
+    for seed in 0..seeds {
+        eprintln!("seed {seed}");
+        run(&mut World::new(seed));
+    }
+}
+
+#[test]
+fn a_faulty_vault_without_faults_is_a_vault() {
+    conforms(&World::new(0).vaults[0]);
+}
+
+#[test]
+fn a_process_that_dies_at_any_step_leaves_no_backup_that_does_not_restore() {
+    worlds(|world| {
+        for _ in 0..3 {
+            world.count();
+            let crash_at = Some(1 + world.dice.roll(90));
+            *world.trouble.lock().unwrap() = Trouble { crash_at, ..Trouble::default() };
+            let before: usize = world.vaults.iter().map(|vault| vault.inner.list().unwrap().len()).sum();
+            world.make();
+            let crashed = world.trouble.lock().unwrap().crashed;
+            world.heal();
+            world.assert_honest();
+            assert!(
+                crashed || before < world.vaults.iter().map(|vault| vault.inner.list().unwrap().len()).sum()
+            );
+        }
+        world.count();
+        let outcome = world.make().unwrap();
+        assert_eq!(outcome.problems, [], "the next run needs nobody's help");
+        let lock = world.backups.lock().unwrap();
+        world.backups.verify(&lock, None, world.now).unwrap();
+        world.assert_honest();
+        world.assert_no_litter();
+    });
+}
+
+#[test]
+fn one_bad_vault_never_harms_the_others_and_is_said() {
+    worlds(|world| {
+        for _ in 0..3 {
+            world.count();
+            let fault = world.any_fault();
+            world.trouble.lock().unwrap().fault = Some(fault.clone());
+            let outcome = world.make().unwrap_or_else(|| panic!("{fault:?}"));
+            world.heal();
+            world.assert_honest();
+            for backup in &outcome.backups {
+                for (number, state) in &backup.copies {
+                    let is_bad = world.vaults[*number].name() == fault.0;
+                    assert!(is_bad || *state == CopyState::Verified, "{fault:?} {backup:?}");
+                    let said = outcome.problems.iter().any(|problem| problem.what.contains(&fault.0));
+                    assert!(state.is_good() || said, "{fault:?} {outcome:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_rots_in_one_vault_is_made_again_from_another() {
+    worlds(|world| {
+        for _ in 0..3 {
+            world.count();
+            assert_eq!(world.make().unwrap().problems, []);
+        }
+        let vault = world.vaults[world.dice.roll(3) as usize].clone();
+        let files = vault.inner.list().unwrap();
+        let kind = [Fault::Truncate, Fault::Flip, Fault::Lose][world.dice.roll(3) as usize];
+        let file = &files[world.dice.roll(files.len() as u64) as usize];
+        vault.spoil(file, kind);
+        let lock = world.backups.lock().unwrap();
+        let outcome = world.backups.verify(&lock, None, world.now).unwrap();
+        let said = outcome.problems.iter().filter(|problem| problem.what.contains(vault.name())).count();
+        assert!(said > 0, "{kind:?} of {file}: {outcome:?}");
+        assert!(outcome.backups.iter().flat_map(|backup| &backup.copies).all(|(_, state)| state.is_good()));
+        drop(lock);
+        world.assert_honest();
+        world.assert_no_litter();
+        let lock = world.backups.lock().unwrap();
+        let again = world.backups.verify(&lock, None, world.now).unwrap();
+        assert_eq!(again.problems, [], "all is well again");
+    });
+}
+
+#[test]
+fn a_backup_that_rots_everywhere_is_listed_as_damaged_and_the_alert_says_so() {
+    let mut world = World::new(1);
+    world.count();
+    let id = world.make().unwrap().backups[0].manifest.id.clone();
+    for vault in &world.vaults {
+        vault.spoil(&manifest::file(&id), Fault::Flip);
+    }
+    let lock = world.backups.lock().unwrap();
+    let outcome = world.backups.verify(&lock, Some(&id), world.now).unwrap();
+    assert!(outcome.backups[0].copies.iter().all(|(_, state)| matches!(state, CopyState::Damaged(_))));
+    let listed = world.backups.catalog();
+    let listed = listed.backups.iter().find(|backup| backup.manifest.id == id).unwrap();
+    assert!(!listed.is_verified(), "{listed:?}");
+    let alerts = fs::read_to_string(world.backups.root.join("backup_alerts.log")).unwrap();
+    assert!(alerts.contains("CRITICAL: ") && alerts.contains(&id), "{alerts}");
+    assert!(fs::read_to_string(world.backups.root.join("backup.log")).unwrap().lines().count() == 2);
+}

@@ -1,0 +1,164 @@
+//! Makes backups: one snapshot for all tiers of a run, compressed once, into every vault.
+
+use super::catalog::{CopyState, Listed};
+use super::check::Checker;
+use super::manifest::{self, Facts, Manifest};
+use super::pack::{self, Packed};
+use super::record::{Kind, Problem};
+use super::snapshot::{self, Taken};
+use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A compressed snapshot on its way into vaults.
+struct Prepared {
+    taken: Taken,
+    packed: Packed,
+    file: PathBuf,
+    stamp: String,
+    taken_at: String,
+}
+
+impl Backups {
+    /// Makes one backup of each of these tiers, the finest first, and then lets retention act. `now` is in
+    /// seconds since 1970. A vault that fails is a problem; when all do, there is no such backup.
+    pub(crate) fn make(&self, lock: &BackupLock, tiers: &[Tier], now: i64) -> Result<Outcome, BackupError> {
+        let made = self.scratch().and_then(|scratch| {
+            let made = self.make_in(&scratch, tiers, now);
+            Self::clear(&scratch);
+            made
+        });
+        let mut outcome = match made {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let mut problems = vec![Problem { kind: Kind::BackupFailed, what: error.to_string() }];
+                self.record(now, "backup: failed", &mut problems);
+                return Err(error);
+            }
+        };
+        if outcome.backups.iter().any(Listed::is_verified) {
+            outcome.problems.extend(self.drop_old(lock, now).problems);
+        }
+        let one = |backup: &Listed| {
+            let good = backup.copies.iter().filter(|(_, state)| state.is_good()).count();
+            format!("{} {good} of {} copies", backup.manifest.id, backup.copies.len())
+        };
+        let run = outcome.backups.iter().map(one).collect::<Vec<_>>().join(", ");
+        self.record(now, &format!("backup: {run}"), &mut outcome.problems);
+        Ok(outcome)
+    }
+
+    fn make_in(&self, scratch: &Path, tiers: &[Tier], now: i64) -> Result<Outcome, BackupError> {
+        let catalog = self.catalog();
+        let mut outcome = Outcome { problems: self.clean(&catalog), ..Outcome::default() };
+        let prepared = self.prepare(scratch, &catalog, tiers, now)?;
+        let mut checker = Checker::new(scratch);
+        for plan in self.plans.iter().filter(|plan| tiers.contains(&plan.tier)) {
+            let manifest = Manifest::new(Facts {
+                tier: plan.tier,
+                slot: self.slot(plan, now),
+                taken_at: prepared.taken_at.clone(),
+                stamp: &prepared.stamp,
+                taken: &prepared.taken,
+                packed: &prepared.packed,
+            });
+            let backup = self.store(manifest, &prepared, &mut checker, &mut outcome.problems);
+            outcome.backups.push(backup);
+        }
+        Ok(outcome)
+    }
+
+    /// Removes what runs that were cut off have left in the vaults.
+    fn clean(&self, catalog: &Catalog) -> Vec<Problem> {
+        let mut problems = catalog.problems.clone();
+        for (number, placed) in self.vaults.iter().enumerate() {
+            let listed = catalog.names[number].is_some();
+            let orphans = catalog.orphans().into_iter().filter(|(vault, _)| listed && *vault == number);
+            let tidied = if listed { placed.vault.tidy() } else { Ok(()) };
+            let cleaned = tidied
+                .and_then(|()| orphans.map(|(_, name)| name).try_for_each(|name| placed.vault.remove(&name)));
+            if let Err(error) = cleaned {
+                let what = format!("the vault {} cannot be tidied: {error}", placed.vault.name());
+                problems.push(Problem::warning(what));
+            }
+        }
+        problems
+    }
+
+    fn prepare(
+        &self,
+        scratch: &Path,
+        catalog: &Catalog,
+        tiers: &[Tier],
+        now: i64,
+    ) -> Result<Prepared, BackupError> {
+        let plain = scratch.join("snapshot.db");
+        let file = scratch.join("snapshot.db.gz");
+        let taken = snapshot::take(&self.database, &plain)?;
+        let packed = pack::pack(&plain, &file)
+            .and_then(|packed| fs::remove_file(&plain).map(|()| packed))
+            .map_err(|source| BackupError::File { path: file.clone(), source })?;
+        // Names are the local time. The hour that comes twice in autumn, a clock that was set back, or two runs
+        // in one second must not take a name that is taken.
+        let is_taken = |local: &i64| {
+            let stamp = calendar::Civil::of(*local).stamp();
+            tiers.iter().any(|tier| catalog.has(&manifest::id(*tier, &stamp)))
+        };
+        let local = self.zone.local(now);
+        let local = (local..).find(|local| !is_taken(local)).unwrap_or(local);
+        let stamp = calendar::Civil::of(local).stamp();
+        Ok(Prepared { taken, packed, file, stamp, taken_at: calendar::utc(now) })
+    }
+
+    /// Brings one backup into all its vaults.
+    fn store(
+        &self,
+        manifest: Manifest,
+        prepared: &Prepared,
+        checker: &mut Checker,
+        problems: &mut Vec<Problem>,
+    ) -> Listed {
+        let at = &prepared.taken_at;
+        let mut copies = self.spread(&manifest, &prepared.file);
+        for (number, written) in &mut copies {
+            if written.is_ok() {
+                *written = self.confirm(*number, &manifest, checker, at).map(drop);
+            }
+        }
+        let good = copies.iter().find(|(_, written)| written.is_ok()).map(|(number, _)| *number);
+        let mut states = Vec::new();
+        for (number, written) in copies {
+            let mut again = |reason: String| match good {
+                Some(good) => self
+                    .copy(good, number, &manifest)
+                    .and_then(|()| self.confirm(number, &manifest, checker, at))
+                    .map(|_| CopyState::Repaired)
+                    .map_err(|_| reason),
+                None => Err(reason),
+            };
+            let state = match written {
+                Ok(()) => Ok(CopyState::Verified),
+                Err(reason) => again(reason),
+            };
+            states.push((
+                number,
+                state.unwrap_or_else(|reason| {
+                    // What cannot be removed now has no good manifest, and goes with the next run.
+                    let _ = self.discard(number, &manifest.id);
+                    let vault = self.vaults[number].vault.name();
+                    problems.push(Problem::warning(format!(
+                        "{}: no copy in the vault {vault}: {reason}",
+                        manifest.id
+                    )));
+                    CopyState::Failed(reason)
+                }),
+            ));
+        }
+        let backup = Listed { manifest, copies: states };
+        if !backup.is_verified() {
+            let what = format!("{}: no vault has a copy", backup.manifest.id);
+            problems.push(Problem { kind: Kind::BackupFailed, what });
+        }
+        backup
+    }
+}

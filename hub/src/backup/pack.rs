@@ -1,0 +1,91 @@
+//! Compresses a snapshot once, and knows both forms by their SHA-256 afterwards.
+
+use data_encoding::HEXLOWER;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+
+/// Higher ones take twice the time and are no smaller.
+const LEVEL: u32 = 6;
+/// Read at a time, everywhere here.
+pub(crate) const CHUNK_BYTES: usize = 128 << 10;
+
+/// A compressed snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct Packed {
+    pub(crate) sha256: String,
+    pub(crate) bytes: u64,
+    pub(crate) database_sha256: String,
+    pub(crate) database_bytes: u64,
+}
+
+/// Counts and hashes what goes through to a writer, or comes through from a reader.
+pub(crate) struct Hashing<T> {
+    inner: T,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<T> Hashing<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Self { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    /// SHA-256 and length of all that passed.
+    pub(crate) fn finish(self) -> (T, String, u64) {
+        (self.inner, HEXLOWER.encode(&self.hasher.finalize()), self.bytes)
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.note(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.note(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Hands a stream on piece by piece.
+pub(crate) fn pump(from: &mut dyn Read, mut to: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => to(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes the gzip of `from` to `to`. The same bytes give the same file: no time and no name is in it.
+pub(crate) fn pack(from: &Path, to: &Path) -> io::Result<Packed> {
+    let mut plain = Hashing::new(File::open(from)?);
+    let out = Hashing::new(BufWriter::with_capacity(CHUNK_BYTES, File::create(to)?));
+    let mut encoder = GzEncoder::new(out, Compression::new(LEVEL));
+    pump(&mut plain, |bytes| encoder.write_all(bytes))?;
+    let (mut file, sha256, bytes) = encoder.finish()?.finish();
+    file.flush()?;
+    let (_, database_sha256, database_bytes) = plain.finish();
+    Ok(Packed { sha256, bytes, database_sha256, database_bytes })
+}

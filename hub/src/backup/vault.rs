@@ -1,0 +1,60 @@
+//! A vault: one storage location for backups, and all that the pipeline asks of one.
+//!
+//! * A file is there whole or not at all: what was not committed is never in the list.
+//! * Committing replaces what had the name.
+//! * A vault knows nothing of backups; names and order are the pipeline's.
+
+mod folder;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub(crate) use folder::FolderVault;
+use std::io::{self, Read, Write};
+
+/// A storage location.
+pub(crate) trait Vault: Send + Sync {
+    /// Its name in settings and messages.
+    fn name(&self) -> &str;
+
+    /// Where it is, for people.
+    fn place(&self) -> String;
+
+    /// Begins to write a file.
+    fn begin(&self, file: &str) -> io::Result<Box<dyn Upload + '_>>;
+
+    /// Opens a file to read it from its beginning.
+    fn read(&self, file: &str) -> io::Result<Box<dyn Read + '_>>;
+
+    /// Names of all files that are whole.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Removes a file; one that is not there is fine. Afterwards it stays removed.
+    fn remove(&self, file: &str) -> io::Result<()>;
+
+    /// Removes what writers that never committed have left behind. Nobody else may be writing.
+    fn tidy(&self) -> io::Result<()>;
+}
+
+/// A file that is being written. Dropped without a commit it never was.
+pub(crate) trait Upload: Write {
+    /// Puts the file under its name; after that it survives a crash.
+    fn commit(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Writes a small file whole.
+pub(crate) fn put(vault: &dyn Vault, file: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut upload = vault.begin(file)?;
+    upload.write_all(bytes)?;
+    upload.commit()
+}
+
+/// Reads a small file whole; a longer one is an error.
+pub(crate) fn get(vault: &dyn Vault, file: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    vault.read(file)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{file} is longer than it can be")));
+    }
+    Ok(bytes)
+}

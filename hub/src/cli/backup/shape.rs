@@ -1,0 +1,65 @@
+//! How a backup looks: as JSON, which is a contract with scripts, and on a terminal.
+
+use crate::backup::{CopyState, Listed, Placed};
+use serde_json::{Map, Value as Json, json};
+
+/// One backup in JSON. `path` is the vault's folder, `file` the name in it.
+pub(super) fn backup(backup: &Listed, vaults: &[Placed]) -> Json {
+    let manifest = &backup.manifest;
+    let rows: Map<String, Json> =
+        manifest.contents.program_rows().map(|(name, rows)| (name.to_owned(), json!(rows))).collect();
+    let copy = |(number, state): &(usize, CopyState)| {
+        let vault = &vaults[*number].vault;
+        json!({ "name": vault.name(), "path": vault.place(), "state": state.word() })
+    };
+    json!({
+        "id": manifest.id,
+        "tier": manifest.tier,
+        "file": manifest.file,
+        "sha256": manifest.sha256,
+        "bytes": manifest.bytes,
+        "version": manifest.version,
+        "epoch": manifest.epoch,
+        "rows": rows,
+        "vaults": backup.copies.iter().map(copy).collect::<Vec<_>>(),
+    })
+}
+
+/// What was made, in words.
+pub(super) fn line(backup: &Listed, vaults: &[Placed]) -> String {
+    let manifest = &backup.manifest;
+    let rows: u64 = manifest.contents.program_rows().map(|(_, rows)| rows).sum();
+    format!(
+        "{}: {} bytes, {rows} rows, version {}; {}\n",
+        manifest.id,
+        manifest.bytes,
+        manifest.version,
+        copies(backup, vaults)
+    )
+}
+
+/// Many backups, newest last.
+pub(super) fn table(backups: &[Listed], vaults: &[Placed]) -> Vec<Vec<String>> {
+    let mut rows =
+        vec![["BACKUP", "TAKEN", "SLOT", "VERSION", "BYTES", "COPIES"].map(str::to_owned).to_vec()];
+    for backup in backups {
+        let manifest = &backup.manifest;
+        rows.push(vec![
+            manifest.id.clone(),
+            manifest.taken_at.clone(),
+            manifest.slot.clone(),
+            manifest.version.to_string(),
+            manifest.bytes.to_string(),
+            copies(backup, vaults),
+        ]);
+    }
+    rows
+}
+
+fn copies(backup: &Listed, vaults: &[Placed]) -> String {
+    let one = |(number, state): &(usize, CopyState)| {
+        let word = if state.is_good() { state.word().to_owned() } else { state.word().to_uppercase() };
+        format!("{} {word}", vaults[*number].vault.name())
+    };
+    backup.copies.iter().map(one).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,129 @@
+//! Makes the backups that are due while the daemon runs: looks once a minute, and makes up what was missed.
+//!
+//! The work is done on a thread for blocking work and on a connection of its own, so that no merge waits. The
+//! vaults are read only when a new slot has begun; after a run that failed, the pause doubles up to an hour.
+
+use crate::backup::{BackupError, Backups};
+use crate::clock;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+const PAUSE_S_MAX: i64 = 3_600;
+
+/// What is due, and when to try again.
+struct Schedule {
+    backups: Backups,
+    /// The slots for which nothing was due any more.
+    settled: Vec<String>,
+    failures: u32,
+    not_before: i64,
+}
+
+/// Goes on until the daemon stops. The first look is a minute after the start, when what devices had to hand in
+/// is in.
+pub(super) async fn keep(backups: Backups) {
+    let mut schedule = Schedule { backups, settled: Vec::new(), failures: 0, not_before: 0 };
+    let mut looks = interval_at(first_look(), LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let looked = spawn_blocking(move || {
+            schedule.look(clock::now().0.div_euclid(1_000));
+            schedule
+        });
+        schedule = match looked.await {
+            Ok(schedule) => schedule,
+            Err(error) => {
+                tracing::error!(%error, "no backup is made by itself any more: restart the hub and report its log");
+                return;
+            }
+        };
+    }
+}
+
+fn first_look() -> Instant {
+    Instant::now() + LOOK_EVERY
+}
+
+impl Schedule {
+    /// Makes what is due at a moment (seconds since 1970).
+    fn look(&mut self, now: i64) {
+        let slots = self.backups.slots(now);
+        // A clock that was set back must not leave us waiting for the old time.
+        let waits = (self.not_before - PAUSE_S_MAX..self.not_before).contains(&now);
+        if slots == self.settled || waits {
+            return;
+        }
+        match self.make(now) {
+            Ok(()) => (self.settled, self.failures, self.not_before) = (slots, 0, 0),
+            // An operator is at it; the next look sees what came of it.
+            Err(BackupError::Locked { .. }) => tracing::debug!("another tt-hub is working on the backups"),
+            Err(error) => {
+                tracing::error!(%error, "no backup: backup_alerts.log says more");
+                let pause_s = (60 << self.failures.min(6)).min(PAUSE_S_MAX);
+                (self.failures, self.not_before) = (self.failures + 1, now + pause_s);
+            }
+        }
+    }
+
+    fn make(&self, now: i64) -> Result<(), BackupError> {
+        let lock = self.backups.lock()?;
+        let due = self.backups.due(now);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.backups.make(&lock, &due, now)?;
+        for problem in &outcome.problems {
+            tracing::error!(problem = problem.what, "a problem with backups");
+        }
+        for backup in &outcome.backups {
+            tracing::info!(id = backup.manifest.id, bytes = backup.manifest.bytes, "a backup was made");
+        }
+        match outcome.backups.iter().find(|backup| !backup.is_verified()) {
+            Some(backup) => Err(BackupError::NoCopy(backup.manifest.id.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::{Settings, Tier};
+    use crate::folder::Folder;
+    use rusqlite::Connection;
+    use tt_migrations::state;
+
+    const NOON: i64 = 1_795_953_600;
+
+    #[test]
+    fn what_is_due_is_made_once_and_a_failure_is_tried_again_later_and_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
+        let backups = Backups::open(&folder, &settings).unwrap();
+        let mut schedule = Schedule { backups, settled: Vec::new(), failures: 0, not_before: 0 };
+        let count = |schedule: &Schedule| schedule.backups.catalog().backups.len();
+
+        // There is no database to copy yet: tries at minutes 0, 1, 3, 7, 15.
+        (0..16).for_each(|minute| schedule.look(NOON + minute * 60));
+        assert_eq!((schedule.failures, count(&schedule)), (5, 0));
+        let alerts = std::fs::read_to_string(dir.path().join("backups/backup_alerts.log")).unwrap();
+        assert_eq!(alerts.matches("BACKUP_FAILED").count(), 5, "{alerts}");
+
+        let conn = Connection::open(folder.database()).unwrap();
+        conn.execute_batch(state::TABLES).unwrap();
+        schedule.look(NOON + 16 * 60);
+        assert_eq!(count(&schedule), 0, "it waits");
+        schedule.look(NOON + 31 * 60);
+        assert_eq!((schedule.failures, count(&schedule)), (0, 5), "one of each tier");
+        (32..60).for_each(|minute| schedule.look(NOON + minute * 60));
+        assert_eq!(count(&schedule), 5);
+        schedule.look(NOON + 3_600);
+        assert_eq!(schedule.backups.catalog().backups[5].manifest.tier, Tier::Hourly);
+        schedule.look(NOON + 3 * 86_400);
+        assert_eq!(count(&schedule), 9, "three days asleep, and a new month: one of each tier that went by");
+    }
+}
