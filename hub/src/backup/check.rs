@@ -15,8 +15,7 @@ use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// How a copy was verified, as its manifest says it.
-pub(crate) const HOW: &str =
-    "read back: sha256, unpacked, integrity_check, foreign_key_check, rows and digest of every table";
+pub(crate) const HOW: &str = "read back: sha256 of the file and of what it unpacks to; these bytes passed integrity_check, foreign_key_check, rows and digest of every table";
 
 /// Checks copies, one after the other.
 pub(crate) struct Checker {
