@@ -68,6 +68,13 @@ impl Tracked {
         self.table.key.len()
     }
 
+    /// True when these columns, in this order, are the primary key.
+    #[must_use]
+    pub fn key_is(&self, columns: &[String]) -> bool {
+        self.keys() == columns.len()
+            && self.names.iter().zip(columns).all(|(key, column)| key.eq_ignore_ascii_case(column))
+    }
+
     /// `UPDATE` of the named columns for one key: their values are bound first, then the key.
     #[must_use]
     pub fn update(&self, columns: &[&str]) -> String {

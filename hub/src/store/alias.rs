@@ -3,12 +3,12 @@
 //! The survivor keeps its id. Whoever still names the vanished one (a change that was under way, a child
 //! made offline) means the survivor. What it brought is remembered, so that a release can take it back.
 
-use super::conflict::Named;
+use super::conflict::{Named, decode};
 use super::same;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row as SqlRow};
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::Key;
-use tt_protocol::frame::{from_bytes, to_bytes};
+use tt_protocol::frame::to_bytes;
 use tt_protocol::number::Version;
 use tt_protocol::value::Value;
 
@@ -106,9 +106,7 @@ pub(crate) fn of_values(
     columns: &[String],
     values: &[Value],
 ) -> Result<Option<Alias>> {
-    let by_key = tracked.keys() == columns.len()
-        && tracked.names.iter().zip(columns).all(|(a, b)| a.eq_ignore_ascii_case(b));
-    if by_key {
+    if tracked.key_is(columns) {
         return find(conn, tracked, values);
     }
     let bytes = |values: &[Value]| same::bytes(tracked, columns.iter().map(String::as_str), values);
@@ -180,11 +178,5 @@ fn read(row: &SqlRow<'_>) -> Result<Alias> {
         brought: decode(&row.get::<_, Vec<u8>>(4)?)?,
         conflict: row.get(5)?,
         moved: row.get(6)?,
-    })
-}
-
-fn decode<T: for<'a> serde::Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
-    from_bytes(bytes).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     })
 }

@@ -22,9 +22,7 @@ impl Merge<'_> {
         let Some(parent) = self.context.replica.get(&foreign.parent).cloned() else {
             return Ok(None);
         };
-        let by_key = parent.keys() == foreign.parent_columns.len()
-            && parent.names.iter().zip(&foreign.parent_columns).all(|(a, b)| a.eq_ignore_ascii_case(b));
-        let found = if by_key {
+        let found = if parent.key_is(&foreign.parent_columns) {
             trash::find(self.context.conn, &parent, values)?
         } else {
             let images = trash::of_table(self.context.conn, &parent)?;

@@ -74,10 +74,8 @@ impl Merge<'_> {
 
     /// True when the parent that a row points at by its primary key waits.
     pub(super) fn is_unplaced(&self, foreign: &ForeignKey, values: &Key) -> bool {
-        let by_key = self.context.replica.get(&foreign.parent).is_some_and(|parent| {
-            parent.keys() == foreign.parent_columns.len()
-                && parent.names.iter().zip(&foreign.parent_columns).all(|(a, b)| a.eq_ignore_ascii_case(b))
-        });
+        let parent = self.context.replica.get(&foreign.parent);
+        let by_key = parent.is_some_and(|parent| parent.key_is(&foreign.parent_columns));
         by_key && self.unplaced.contains_key(&self.slot(&foreign.parent, values))
     }
 
