@@ -69,7 +69,7 @@ pub struct Changeset {
     pub hash: [u8; 32],
     /// All pieces in order.
     pub pieces: Vec<Vec<u8>>,
-    /// The edge's cursor, as far as the hub knows.
+    /// The version that it builds on.
     pub cursor: Version,
 }
 

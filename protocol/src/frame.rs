@@ -99,6 +99,8 @@ pub struct Piece {
     pub index: u32,
     /// Number of pieces, at least 1.
     pub count: u32,
+    /// The version up to which the edge knew the hub when it cut: what its changes build on.
+    pub cursor: Version,
     /// The encoded piece.
     pub bytes: Vec<u8>,
 }
@@ -220,6 +222,10 @@ mod tests {
         let pull = EdgeFrame::Pull(Pull { cursor: Version(300), wait: true });
         assert_eq!(to_bytes(&pull), [2, 251, 44, 1, 1]);
         assert_eq!(to_bytes(&EdgeFrame::Ping(7)), [4, 7]);
+        let hash = [9; 32];
+        let piece = Piece { seq: Seq(1), hash, index: 2, count: 3, cursor: Version(4), bytes: vec![5, 6] };
+        let golden = [&[1, 1][..], &hash, &[2, 3, 4, 2, 5, 6]].concat();
+        assert_eq!(to_bytes(&EdgeFrame::Piece(piece)), golden);
         let ack = Ack { seq: Seq(1), version: Version(2), caught_up: true, watermark: Version(0) };
         assert_eq!(to_bytes(&HubFrame::Ack(ack)), [2, 1, 2, 1, 0]);
         assert_eq!(to_bytes(&HubFrame::Refused("no".into())), [1, 2, b'n', b'o']);

@@ -73,10 +73,11 @@ fn names(conn: &Connection) -> Result<Option<Vec<u8>>> {
 
 /// Writes a changeset into the outbox under the next number.
 pub(crate) fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, now: i64) -> Result<()> {
+    let cursor = state::get(conn, state::VERSION)?.unwrap_or(0);
     conn.prepare_cached(
-        "INSERT INTO _sync_outbox(seq, hash, pieces, rows, cut_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO _sync_outbox(seq, hash, pieces, rows, cut_at, cursor) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute((seq.0 as i64, pieces::hash(pieces), pieces.len() as i64, rows as i64, now))?;
+    .execute((seq.0 as i64, pieces::hash(pieces), pieces.len() as i64, rows as i64, now, cursor))?;
     let mut insert = conn.prepare_cached("INSERT INTO _sync_piece(seq, place, bytes) VALUES (?1, ?2, ?3)")?;
     for (place, bytes) in (0i64..).zip(pieces) {
         insert.execute((seq.0 as i64, place, bytes))?;

@@ -15,6 +15,8 @@ pub struct Waiting {
     pub hash: [u8; 32],
     /// Number of pieces.
     pub pieces: u32,
+    /// The hub's version that it builds on.
+    pub cursor: Version,
 }
 
 impl EdgeStore {
@@ -37,12 +39,13 @@ impl EdgeStore {
     /// # Errors
     /// When SQLite fails.
     pub fn next_waiting(&self, after: Seq) -> Result<Option<Waiting>, StoreError> {
-        let sql = "SELECT seq, hash, pieces FROM _sync_outbox WHERE seq > ?1 ORDER BY seq LIMIT 1";
+        let sql = "SELECT seq, hash, pieces, cursor FROM _sync_outbox WHERE seq > ?1 ORDER BY seq LIMIT 1";
         let found = self.conn.prepare_cached(sql)?.query_row([after.0 as i64], |row| {
             Ok(Waiting {
                 seq: Seq(row.get::<_, i64>(0)?.unsigned_abs()),
                 hash: row.get(1)?,
                 pieces: row.get(2)?,
+                cursor: Version(row.get::<_, i64>(3)?.unsigned_abs()),
             })
         });
         Ok(found.optional()?)
@@ -57,7 +60,8 @@ impl EdgeStore {
             .conn
             .prepare_cached("SELECT bytes FROM _sync_piece WHERE seq = ?1 AND place = ?2")?
             .query_row((waiting.seq.0 as i64, index), |row| row.get(0))?;
-        Ok(Piece { seq: waiting.seq, hash: waiting.hash, index, count: waiting.pieces, bytes })
+        let Waiting { seq, hash, pieces: count, cursor } = *waiting;
+        Ok(Piece { seq, hash, index, count, cursor, bytes })
     }
 
     /// Takes an acknowledgement: the changeset is the hub's now. The cursor moves along when nothing

@@ -1,12 +1,14 @@
 -- Tables that only an edge has, in the program's own file, so that they commit with its rows.
 
--- Every changeset that is not yet safe. `version` is set when the hub acknowledges it.
+-- Every changeset that is not yet safe. `cursor` is the hub's version that it builds on; `version` is set when
+-- the hub acknowledges it.
 CREATE TABLE IF NOT EXISTS _sync_outbox(
   seq INTEGER PRIMARY KEY,
   hash BLOB NOT NULL,
   pieces INTEGER NOT NULL,
   rows INTEGER NOT NULL,
   cut_at INTEGER NOT NULL,
+  cursor INTEGER NOT NULL,
   version INTEGER
 );
 

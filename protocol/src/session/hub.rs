@@ -27,7 +27,7 @@ pub enum Output {
         hash: [u8; 32],
         /// All of its pieces.
         pieces: Vec<Vec<u8>>,
-        /// The edge's cursor.
+        /// The version that the changeset builds on.
         cursor: Version,
     },
     /// Make a feed from this cursor; answer with [`HubSession::handle_feed`].
@@ -251,7 +251,7 @@ impl HubSession {
             if piece.seq.0 > self.staged.seq.0 {
                 self.refuse("a changeset came before the one that it follows");
             } else if piece.index + 1 == piece.count {
-                self.merge(piece.seq, piece.hash, vec![piece.bytes]);
+                self.merge(piece.seq, piece.hash, vec![piece.bytes], piece.cursor);
             }
             return;
         }
@@ -263,14 +263,13 @@ impl HubSession {
             Ok(true) => {
                 let next = Staged { seq: piece.seq.next(), ..Staged::default() };
                 let whole = std::mem::replace(&mut self.staged, next);
-                self.merge(whole.seq, whole.hash, whole.assembly.into_pieces());
+                self.merge(whole.seq, whole.hash, whole.assembly.into_pieces(), piece.cursor);
             }
             Err(error) => self.refuse(&format!("changeset {}: {error}", piece.seq)),
         }
     }
 
-    fn merge(&mut self, seq: Seq, hash: [u8; 32], pieces: Vec<Vec<u8>>) {
-        let cursor = self.cursor;
+    fn merge(&mut self, seq: Seq, hash: [u8; 32], pieces: Vec<Vec<u8>>, cursor: Version) {
         self.outputs.push_back(Output::Merge { seq, hash, pieces, cursor });
     }
 

@@ -343,7 +343,8 @@ impl Edge {
                 let changes = &self.outbox[usize::try_from(seq.0).expect("small") - 1];
                 let bytes = pieces(changes)[index as usize].clone();
                 let count = u32::try_from(changes.len()).expect("few");
-                self.up.push_back(EdgeFrame::Piece(Piece { seq, hash: hash(changes), index, count, bytes }));
+                let (hash, cursor) = (hash(changes), self.cursor);
+                self.up.push_back(EdgeFrame::Piece(Piece { seq, hash, index, count, cursor, bytes }));
                 session.handle_piece_sent();
             }
             edge::Output::Acknowledge(ack) => {

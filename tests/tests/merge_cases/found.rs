@@ -151,3 +151,13 @@ fn a_swap_with_a_row_that_was_touched_and_left_as_it_was() {
         .finds("SELECT number FROM orders ORDER BY id", "C A B M")
         .lists("");
 }
+
+#[test]
+fn a_row_replaced_under_a_fresh_id_is_dated_by_the_replacement() {
+    Story::begin()
+        .write(FIRST, "INSERT OR REPLACE INTO orders(number, note) VALUES ('A', 'early')")
+        .write(HUB, "UPDATE orders SET note = 'late' WHERE id = 1")
+        .meet()
+        .finds("SELECT note FROM orders WHERE number = 'A'", "late")
+        .lists("column orders note:late/early");
+}

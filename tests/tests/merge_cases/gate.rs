@@ -82,6 +82,18 @@ fn too_many_deletes_hold_the_changeset_whole() {
 }
 
 #[test]
+fn what_a_device_does_after_it_heard_that_its_deletes_are_held_goes_in() {
+    let mut story = Story::with(SCHEMA);
+    story.write(FIRST, "DELETE FROM mass WHERE id < 5").cut(FIRST).write(FIRST, "UPDATE tally SET good = 1");
+    // The daemon learns in one breath that its changeset is held, takes its rows back, and cuts what came after.
+    story
+        .meet()
+        .finds("SELECT COUNT(*) FROM mass", "6")
+        .finds("SELECT good FROM tally", "1")
+        .lists("deletes mass");
+}
+
+#[test]
 fn deletes_within_the_bounds_and_rows_made_again_are_let_through() {
     Story::with(SCHEMA)
         .write(FIRST, "DELETE FROM mass WHERE id IN (4, 5, 6)")

@@ -71,8 +71,12 @@ impl Merge<'_> {
     }
 
     /// A row that is inserted again under another key, with a unique value that the deleted one had: the
-    /// key and the image of that one.
-    pub(super) fn take_overruled_twin(&mut self, tracked: &Tracked, row: &[Value]) -> Option<(Key, Named)> {
+    /// key and the image of that one, and when it was deleted.
+    pub(super) fn take_overruled_twin(
+        &mut self,
+        tracked: &Tracked,
+        row: &[Value],
+    ) -> Option<(Key, Named, i64)> {
         let values = self.values_in_keys(tracked, |place| row.get(place));
         let place = self.overruled.iter().position(|overruled| {
             let value = |place: usize| {
@@ -85,8 +89,8 @@ impl Merge<'_> {
                 && same::key_bytes(tracked, &overruled.key) != same::key_bytes(tracked, key)
                 && self.values_in_keys(tracked, value).iter().any(|value| values.contains(value))
         })?;
-        let Overruled { key, base, .. } = self.overruled.swap_remove(place);
-        Some((key, base))
+        let Overruled { key, base, at, .. } = self.overruled.swap_remove(place);
+        Some((key, base, at))
     }
 
     /// Lists the deletes that stayed overruled. What the changeset deleted under such a row comes back.

@@ -85,11 +85,11 @@ impl Merge<'_> {
         index: usize,
     ) -> Result<bool, MergeError> {
         let sent = zip_owned(&change.columns, change.values(index));
-        let at = |name: &String| sent.iter().find(|(have, _)| have.eq_ignore_ascii_case(name));
+        let sent_as = |name: &String| sent.iter().find(|(have, _)| have.eq_ignore_ascii_case(name));
         let row: Row = tracked
             .names
             .iter()
-            .map(|name| at(name).map_or(Value::Null, |(_, value)| value.clone()))
+            .map(|name| sent_as(name).map_or(Value::Null, |(_, value)| value.clone()))
             .collect();
         let Context { conn, version, .. } = self.context;
         let new: Key = row[..tracked.keys()].to_vec();
@@ -97,13 +97,14 @@ impl Merge<'_> {
             // Another row has the new key: two rows under one key is what must be decided.
             return Ok(false);
         }
-        let Some((old, base)) = self.take_overruled_twin(tracked, &row) else {
+        let Some((old, base, at)) = self.take_overruled_twin(tracked, &row) else {
             return Ok(false);
         };
         let Some(hub) = row::read(conn, tracked, &old)? else {
             return Ok(false);
         };
-        let stamp = self.stamp(change.time(index));
+        // A row with a fresh id has the time of the cut; the delete was of the same statement.
+        let stamp = self.stamp(at);
         let mut moved = hub.clone();
         moved[..tracked.keys()].clone_from_slice(&new);
         row::delete(conn, tracked, &old)?;

@@ -99,8 +99,8 @@ struct At {
 #[derive(Default)]
 struct UnderWay {
     candidates: Vec<Candidate>,
-    /// Rows whose delete was overruled: place, what the device deleted, the entry.
-    overruled: Vec<(Place, Row, Entry)>,
+    /// Rows whose delete was overruled: place, what the device deleted, when, the entry.
+    overruled: Vec<(Place, Row, i64, Entry)>,
     /// Rows that were deleted, by table and what they had in each key.
     freed: BTreeMap<(usize, usize, Vec<u8>), (Place, Row)>,
 }
@@ -278,7 +278,7 @@ impl Model {
             }
         }
         self.put_all(at, &mut under_way);
-        self.entries.extend(under_way.overruled.into_iter().map(|(_, _, entry)| entry));
+        self.entries.extend(under_way.overruled.into_iter().map(|(_, _, _, entry)| entry));
     }
 
     /// Where another spelling of a key is a delete and an insert, a delete has a time.

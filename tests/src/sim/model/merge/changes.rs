@@ -29,7 +29,7 @@ impl Model {
         }
         let lost: Vec<_> = differ.into_iter().map(|at| (at, Value::Null)).collect();
         let entry = self.columns_entry("delete", place, &hub, &lost);
-        under_way.overruled.push((place.clone(), base.clone(), entry));
+        under_way.overruled.push((place.clone(), base.clone(), change.at, entry));
     }
 
     /// True when the device has a row of its own under this key, does not know that it is held, and so

@@ -184,7 +184,7 @@ impl Model {
     }
 
     /// A row that was deleted, changed meanwhile, and is made again under another key: the same row with
-    /// a new key.
+    /// a new key, from when it was deleted.
     pub(super) fn replaced(
         &mut self,
         at: At,
@@ -198,11 +198,11 @@ impl Model {
         }
         let table = self.tables[place.0].clone();
         let values = values_in_keys(&table, new);
-        let found = under_way.overruled.iter().position(|(old, base, _)| {
+        let found = under_way.overruled.iter().position(|(old, base, ..)| {
             let had = values_in_keys(&table, base);
             old.0 == place.0 && old != place && had.iter().any(|had| values.contains(had))
         })?;
-        let (old, base, _) = under_way.overruled.swap_remove(found);
+        let (old, base, since, _) = under_way.overruled.swap_remove(found);
         let hub = self.hub.remove(&old)?;
         let mut moved = hub.clone();
         moved[..table.keys()].clone_from_slice(&new[..table.keys()]);
@@ -212,12 +212,13 @@ impl Model {
         if let Some(stamp) = self.stamps.get(&old).copied() {
             self.stamps.insert(place.clone(), stamp);
         }
-        let later = self.stamps.get(place).is_none_or(|stamp| (change.at, at.node) >= *stamp);
+        let later = self.stamps.get(place).is_none_or(|stamp| (since, at.node) >= *stamp);
         let mut plan = decide(&table, &base, new, &moved, later);
         plan.dated = true;
         let plan = self.refuse_by_rules(place, &moved, plan);
         let row = plan.on(&moved);
-        Some(Candidate { change: change.clone(), plan: Some(plan), row, image: None })
+        let change = Change { at: since, ..change.clone() };
+        Some(Candidate { change, plan: Some(plan), row, image: None })
     }
 
     /// A row went in: if it has what one had that was deleted, it is that row.
