@@ -12,6 +12,7 @@ mod gate;
 mod heirs;
 mod hold;
 mod insert;
+mod overruled;
 mod release;
 mod repair;
 mod replace;
@@ -23,8 +24,8 @@ mod waiting;
 
 use super::conflict::{self, Entry, Kind as ConflictKind};
 use super::log::KeyLog;
-use super::trash;
-use delete::Overruled;
+use super::{same, trash};
+use overruled::OverruledRows;
 pub(super) use repair::select_children;
 use repair::{Moved, Wanted};
 use replace::Freed;
@@ -106,7 +107,9 @@ pub(crate) struct Merge<'a> {
     log: KeyLog,
     waiting: Vec<Waiting>,
     /// Rows whose delete was overruled.
-    overruled: Vec<Overruled>,
+    overruled: OverruledRows,
+    /// Rows that have another key since somebody else replaced them, and that this changeset deletes.
+    replaced: OverruledRows,
     /// Parents that rows of this changeset point at.
     parents: Wanted,
     /// Values that a parent had before this changeset, so that their children must be looked at.
@@ -119,6 +122,8 @@ pub(crate) struct Merge<'a> {
     reparented: Vec<(Arc<Tracked>, Key, Row)>,
     /// Rows that this changeset deleted, by what they left free.
     freed: HashMap<Freed, Row>,
+    /// Keys of rows that this changeset deleted, where a key has several spellings.
+    respelled: HashSet<(String, Vec<u8>)>,
     /// Rows whose update a unique constraint refused.
     refused: HashSet<(String, Vec<u8>)>,
     /// Whether rows of a table vanished into their twins, as far as it was asked.
@@ -139,12 +144,14 @@ impl<'a> Merge<'a> {
             pieces,
             log: KeyLog::default(),
             waiting: Vec::new(),
-            overruled: Vec::new(),
+            overruled: OverruledRows::default(),
+            replaced: OverruledRows::default(),
             parents: Wanted::new(),
             vacated: Wanted::new(),
             moved: Vec::new(),
             brought_back: Vec::new(),
             freed: HashMap::new(),
+            respelled: HashSet::new(),
             refused: HashSet::new(),
             aliased: HashMap::new(),
             at: 0,
@@ -289,6 +296,7 @@ impl<'a> Merge<'a> {
         trash::keep(conn, tracked, row, version, self.stamp(at))?;
         if trash::is_respelled(tracked) {
             trash::set_stamp(conn, tracked, &key, self.stamp(at))?;
+            self.respelled.insert((tracked.table.name.clone(), same::key_bytes(tracked, &key)));
         }
         tt_migrations::row::delete(conn, tracked, &key)?;
         self.vacate(tracked, row, None);

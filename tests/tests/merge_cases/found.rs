@@ -161,3 +161,35 @@ fn a_row_replaced_under_a_fresh_id_is_dated_by_the_replacement() {
         .finds("SELECT note FROM orders WHERE number = 'A'", "late")
         .lists("column orders note:late/early");
 }
+
+#[test]
+fn a_delete_of_a_row_that_somebody_replaced_is_overruled_and_listed() {
+    Story::begin()
+        .write(FIRST, "INSERT OR REPLACE INTO orders(number, note) VALUES ('C', 'new')")
+        .write(SECOND, "DELETE FROM orders WHERE id = 3")
+        .meet()
+        .finds("SELECT note FROM orders WHERE number = 'C'", "new")
+        .lists("delete orders");
+    // Who replaces it as well deletes nothing.
+    Story::begin()
+        .write(FIRST, "INSERT OR REPLACE INTO orders(number, good) VALUES ('C', 2)")
+        .write(SECOND, "INSERT OR REPLACE INTO orders(number, good) VALUES ('C', 3)")
+        .meet()
+        .finds("SELECT good FROM orders WHERE number = 'C'", "5")
+        .lists("");
+}
+
+#[test]
+fn a_change_of_what_is_held_goes_into_the_same_entry() {
+    let mut story = Story::begin();
+    story
+        .write(SECOND, "UPDATE orders SET good = 2 WHERE id = 3")
+        .cut(SECOND)
+        .write(HUB, "DELETE FROM orders WHERE id = 3")
+        .alone(FIRST)
+        .write(FIRST, "INSERT INTO orders(number) VALUES ('C')")
+        .alone(FIRST)
+        .write(SECOND, "UPDATE orders SET good = 6, note = 'more' WHERE id = 3")
+        .meet()
+        .lists("missing orders whole");
+}

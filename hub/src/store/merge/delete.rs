@@ -1,25 +1,17 @@
 //! Deletes: a row that nobody touched meanwhile goes; one that somebody changed lives, because a count
 //! must not vanish.
 
+use super::overruled::Overruled;
 use super::{Merge, MergeError, zip_owned};
+use crate::store::alias::{self, Alias};
 use crate::store::conflict::{self, Kind, Named};
-use crate::store::{alias, same, trash};
+use crate::store::trash;
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::{self, Key};
 use tt_protocol::change::TableChange;
 use tt_protocol::merge::Clash;
 use tt_protocol::value::{Value, ValueRef};
-
-/// A delete that does not happen, unless the row is inserted again by the same changeset.
-pub(super) struct Overruled {
-    tracked: Arc<Tracked>,
-    key: Key,
-    /// The row that the edge deleted.
-    base: Named,
-    clashes: Vec<Clash>,
-    at: i64,
-}
 
 impl Merge<'_> {
     pub(super) fn deletes(&mut self, tracked: &Arc<Tracked>, change: &TableChange) -> Result<(), MergeError> {
@@ -40,8 +32,11 @@ impl Merge<'_> {
             if !self.is_aliased(tracked)? {
                 return Ok(());
             }
-            let vanished = alias::find(self.context.conn, tracked, &key)?;
-            return vanished.map_or(Ok(()), |alias| self.withdraw(tracked, alias));
+            return match alias::find(self.context.conn, tracked, &key)? {
+                Some(alias) if alias.moved => self.delete_of_replaced(tracked, change, index, &alias),
+                Some(alias) => self.withdraw(tracked, alias),
+                None => Ok(()),
+            };
         };
         let clashes = differences(tracked, change, index, &hub);
         if clashes.is_empty() {
@@ -55,47 +50,46 @@ impl Merge<'_> {
             self.log.changed(tracked, &key);
             return Ok(());
         }
+        let values = self.values_of(tracked, &base);
         let (tracked, at) = (Arc::clone(tracked), change.time(index));
-        self.overruled.push(Overruled { tracked, key, base, clashes, at });
+        self.overruled.add(Overruled { tracked, key, base, clashes, at }, values);
         Ok(())
     }
 
-    /// A row that is inserted again under the key of an overruled delete: both are one update.
-    pub(super) fn take_overruled(&mut self, tracked: &Tracked, key: &Key) -> Option<Named> {
-        let same = |overruled: &Overruled| {
-            overruled.tracked.table.name == tracked.table.name
-                && same::key_bytes(tracked, &overruled.key) == same::key_bytes(tracked, key)
+    /// The row has another key since somebody else replaced it: a change like any other.
+    fn delete_of_replaced(
+        &mut self,
+        tracked: &Arc<Tracked>,
+        change: &TableChange,
+        index: usize,
+        alias: &Alias,
+    ) -> Result<(), MergeError> {
+        let Some(now) = self.survivor(tracked, alias)? else {
+            return Ok(());
         };
-        let place = self.overruled.iter().position(same)?;
-        Some(self.overruled.swap_remove(place).base)
+        let key: Key = now[..tracked.keys()].to_vec();
+        if row::read(self.context.conn, tracked, &key)?.is_some() {
+            let base = zip_owned(&change.columns, change.values(index));
+            let values = self.values_of(tracked, &base);
+            let (tracked, at, clashes) = (Arc::clone(tracked), change.time(index), Vec::new());
+            self.replaced.add(Overruled { tracked, key, base, clashes, at }, values);
+        }
+        Ok(())
     }
 
-    /// A row that is inserted again under another key, with a unique value that the deleted one had: the
-    /// key and the image of that one, and when it was deleted.
-    pub(super) fn take_overruled_twin(
-        &mut self,
-        tracked: &Tracked,
-        row: &[Value],
-    ) -> Option<(Key, Named, i64)> {
-        let values = self.values_in_keys(tracked, |place| row.get(place));
-        let place = self.overruled.iter().position(|overruled| {
-            let value = |place: usize| {
-                let name = &tracked.names[place];
-                let found = overruled.base.iter().find(|(have, _)| have.eq_ignore_ascii_case(name));
-                found.map(|(_, value)| value)
-            };
-            let key = &row[..tracked.keys()];
-            overruled.tracked.table.name == tracked.table.name
-                && same::key_bytes(tracked, &overruled.key) != same::key_bytes(tracked, key)
-                && self.values_in_keys(tracked, value).iter().any(|value| values.contains(value))
-        })?;
-        let Overruled { key, base, at, .. } = self.overruled.swap_remove(place);
-        Some((key, base, at))
+    /// What a row by names has in the keys of its table other than the primary one.
+    fn values_of(&self, tracked: &Tracked, row: &Named) -> Vec<(usize, Vec<u8>)> {
+        self.values_in_keys(tracked, |place| {
+            let name = &tracked.names[place];
+            row.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        })
     }
 
     /// Lists the deletes that stayed overruled. What the changeset deleted under such a row comes back.
     pub(super) fn put_back_under_overruled(&mut self) -> Result<(), MergeError> {
-        for Overruled { tracked, key, clashes, at, .. } in std::mem::take(&mut self.overruled) {
+        let replaced = std::mem::take(&mut self.replaced).into_rows();
+        let overruled = std::mem::take(&mut self.overruled).into_rows();
+        for Overruled { tracked, key, clashes, at, .. } in overruled.chain(replaced) {
             self.log.changed(&tracked, &key);
             let kept = trash::stamp(self.context.conn, &tracked, &key)?;
             let sides = (kept, self.stamp(at));

@@ -165,20 +165,30 @@ impl Merge<'_> {
 
     /// Rows that are still here, that the changeset deletes and does not make again (a REPLACE).
     fn really_deleted(&self, tracked: &Arc<Tracked>) -> Result<u64, MergeError> {
+        let key_of = |row: &Row| same::key_bytes(tracked, &row[..tracked.keys()]);
+        let mut deleted: HashSet<Vec<u8>> = HashSet::new();
+        self.each(tracked, ChangeKind::Delete, |row| {
+            deleted.insert(key_of(row));
+            Ok(())
+        })?;
         let mut made_again: HashSet<(usize, Vec<u8>)> = HashSet::new();
         // A key in another spelling is sent as a delete and an insert.
         let mut same_key: HashSet<Vec<u8>> = HashSet::new();
         self.each(tracked, ChangeKind::Insert, |row| {
-            made_again.extend(self.values_in_keys(tracked, |place| row.get(place)));
-            same_key.insert(same::key_bytes(tracked, &row[..tracked.keys()]));
+            let key = key_of(row);
+            if deleted.contains(&key) {
+                same_key.insert(key);
+            } else {
+                made_again.extend(self.values_in_keys(tracked, |place| row.get(place)));
+            }
             Ok(())
         })?;
         let mut count = 0;
         self.each(tracked, ChangeKind::Delete, |row| {
             let values = self.values_in_keys(tracked, |place| row.get(place));
             let key = &row[..tracked.keys()];
-            let again = values.iter().any(|values| made_again.contains(values))
-                || same_key.contains(&same::key_bytes(tracked, key));
+            let again =
+                values.iter().any(|values| made_again.contains(values)) || same_key.contains(&key_of(row));
             if !again && row::read(self.context.conn, tracked, key)?.is_some() {
                 count += 1;
             }

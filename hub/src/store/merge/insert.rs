@@ -17,6 +17,7 @@ impl Merge<'_> {
         self.grown.insert(tracked.table.name.clone());
         let (natural, aliased) = (self.natural_only(tracked), self.is_aliased(tracked)?);
         for index in 0..change.rows.rows() {
+            self.replaces_as_well(tracked, change, index);
             if !self.overruled.is_empty() && self.replaced_under_new_key(tracked, change, index)? {
                 continue;
             }
@@ -100,8 +101,8 @@ impl Merge<'_> {
         let at = change.time(index);
         let key: Key = change.key(index).map(ValueRef::to_owned).collect();
         if let Some(hub) = row::read(self.context.conn, tracked, &key)? {
-            return match self.take_overruled(tracked, &key) {
-                Some(base) => self.replaced(tracked, &base, &row, &hub, at),
+            return match self.overruled.take(tracked, &key) {
+                Some(overruled) => self.replaced(tracked, &overruled.base, &row, &hub, at),
                 None => self.same_key(tracked, row, &hub, at),
             };
         }

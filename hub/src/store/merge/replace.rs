@@ -1,6 +1,7 @@
 //! A row that was deleted and made again under another key in one changeset (a REPLACE): the same row with
 //! a new key. Children and changes made elsewhere for the old key follow to the new one.
 
+use super::overruled::Overruled;
 use super::{Context, Merge, MergeError, zip_owned};
 use crate::store::alias::{self, NewAlias};
 use crate::store::conflict::Named;
@@ -34,6 +35,11 @@ impl Merge<'_> {
         }
         let at = |name: &String| names.iter().position(|have| have.eq_ignore_ascii_case(name));
         let row: Row = tracked.names.iter().map(|name| at(name).map_or(Value::Null, &value)).collect();
+        let own = (tracked.table.name.clone(), same::key_bytes(tracked, &row[..tracked.keys()]));
+        if self.respelled.contains(&own) {
+            // It is the row that had its key, in another spelling.
+            return Ok(());
+        }
         let found = self
             .values_in_keys(tracked, |place| row.get(place))
             .into_iter()
@@ -76,6 +82,15 @@ impl Merge<'_> {
         found
     }
 
+    /// Both replaced the row: what this changeset deleted it makes again, as the twin of what is here by now.
+    pub(super) fn replaces_as_well(&mut self, tracked: &Tracked, change: &TableChange, index: usize) {
+        if !self.replaced.is_empty() {
+            let row = in_order(tracked, &zip_owned(&change.columns, change.values(index)));
+            let values = self.values_in_keys(tracked, |place| row.get(place));
+            drop(self.replaced.take_twin(tracked, &row, values));
+        }
+    }
+
     /// The changeset deleted a row which somebody changed meanwhile, and made it again under another key:
     /// an update of that row, which also gives it the new key. False when that is not what it did.
     pub(super) fn replaced_under_new_key(
@@ -85,19 +100,16 @@ impl Merge<'_> {
         index: usize,
     ) -> Result<bool, MergeError> {
         let sent = zip_owned(&change.columns, change.values(index));
-        let sent_as = |name: &String| sent.iter().find(|(have, _)| have.eq_ignore_ascii_case(name));
-        let row: Row = tracked
-            .names
-            .iter()
-            .map(|name| sent_as(name).map_or(Value::Null, |(_, value)| value.clone()))
-            .collect();
+        let row = in_order(tracked, &sent);
         let Context { conn, version, .. } = self.context;
         let new: Key = row[..tracked.keys()].to_vec();
         if row::read(conn, tracked, &new)?.is_some() {
             // Another row has the new key: two rows under one key is what must be decided.
             return Ok(false);
         }
-        let Some((old, base, at)) = self.take_overruled_twin(tracked, &row) else {
+        let values = self.values_in_keys(tracked, |place| row.get(place));
+        let Some(Overruled { key: old, base, at, .. }) = self.overruled.take_twin(tracked, &row, values)
+        else {
             return Ok(false);
         };
         let Some(hub) = row::read(conn, tracked, &old)? else {
@@ -122,4 +134,10 @@ impl Merge<'_> {
         self.replaced(tracked, &base, &sent, &moved, stamp.at)?;
         Ok(true)
     }
+}
+
+/// A row by names in the order of the table; NULL where the device does not have the column.
+fn in_order(tracked: &Tracked, sent: &Named) -> Row {
+    let sent_as = |name: &String| sent.iter().find(|(have, _)| have.eq_ignore_ascii_case(name));
+    tracked.names.iter().map(|name| sent_as(name).map_or(Value::Null, |(_, value)| value.clone())).collect()
 }

@@ -47,6 +47,8 @@ impl Merge<'_> {
     /// clashes, with a row outside, that one stays behind and the others try again without it.
     fn retry_together(&mut self) -> Result<(), MergeError> {
         let conn = self.context.conn;
+        // Places in the changeset: who came first stays first.
+        let mut places: Vec<usize> = (0..self.waiting.len()).collect();
         let mut aside = Vec::new();
         while self.waiting.len() > 1 {
             conn.execute_batch("SAVEPOINT together")?;
@@ -70,13 +72,15 @@ impl Merge<'_> {
                 break;
             };
             conn.execute_batch("ROLLBACK TO together; RELEASE together")?;
-            let waiting = self.waiting.remove(failed);
+            let (place, waiting) = (places.remove(failed), self.waiting.remove(failed));
             match waiting {
-                Waiting::Insert { .. } => aside.push(waiting),
+                Waiting::Insert { .. } => aside.push((place, waiting)),
                 Waiting::Update { .. } => self.hold(waiting)?,
             }
         }
-        self.waiting.append(&mut aside);
+        aside.extend(places.into_iter().zip(std::mem::take(&mut self.waiting)));
+        aside.sort_by_key(|(place, _)| *place);
+        self.waiting.extend(aside.into_iter().map(|(_, waiting)| waiting));
         Ok(())
     }
 

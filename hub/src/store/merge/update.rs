@@ -306,11 +306,13 @@ pub(super) fn refused_clashes(tracked: &Tracked, hub: &Row, set: Vec<(String, Va
 }
 
 /// True when the update starts from the row that is held: the device did not know that it is. What it
-/// wrote after it had seen the hub's row under that key is about that one.
+/// wrote after it had seen the hub's row under that key is about that one. Of a change that is held, only the
+/// changed columns are known.
 fn continues(row: &[(String, Value)], change: &TableChange, index: usize) -> bool {
     change.columns.iter().skip(change.keys).enumerate().all(|(place, name)| {
         let base = change.pair(index, place).0;
-        row.iter().any(|(have, value)| have.eq_ignore_ascii_case(name) && value.as_ref() == base)
+        let held = row.iter().find(|(have, _)| have.eq_ignore_ascii_case(name));
+        held.is_none_or(|(_, value)| value.as_ref() == base)
     })
 }
 

@@ -3,6 +3,7 @@
 use super::super::random::Random;
 use super::script::{Label, Op, Script, Step, chooses_key, is_counted, step_of};
 use super::tables::{self, Domain, KeyKind, Rule, Table};
+use tt_protocol::clock::CLOCK_TOLERANCE_MS;
 use tt_protocol::value::Value;
 
 /// What the steps of a script may be.
@@ -15,6 +16,8 @@ pub enum Family {
 }
 
 const DAY_MS: i64 = 86_400_000;
+/// A clock that is a little off: more than a device lets pass until it is measured against the hub's.
+const CLOCK_MS: i64 = CLOCK_TOLERANCE_MS + 700;
 const GOVERNED: u64 = 0x6b65_7973;
 
 struct Generator<'r> {
@@ -53,7 +56,7 @@ pub fn script(seed: u64, family: Family) -> Script {
         }
     }
     let Generator { tables, labels, .. } = generator;
-    steps.iter_mut().for_each(|step| without_moves(&tables, step));
+    steps.iter_mut().for_each(|step| without_moves(&tables, &labels, step));
     Script { tables, devices, steps, labels }
 }
 
@@ -69,7 +72,7 @@ impl Generator<'_> {
         let mut steps = vec![Step::Program(0, ops)];
         steps.extend((1..=devices).map(Step::Meet));
         for node in 1..=devices {
-            let milliseconds = self.random.pick(&[0, 0, 0, 700, -DAY_MS, DAY_MS, -1_800_000_000_000]);
+            let milliseconds = self.random.pick(&[0, 0, 0, CLOCK_MS, -DAY_MS, DAY_MS, -1_800_000_000_000]);
             if milliseconds != 0 {
                 steps.push(Step::Clock(node, milliseconds));
             }
@@ -91,7 +94,7 @@ impl Generator<'_> {
             0..=3 => Step::Meet(node),
             4 => Step::Cut(node),
             5 => Step::Push(node),
-            6 => Step::Clock(node, self.random.pick(&[0, 700, -DAY_MS, DAY_MS])),
+            6 => Step::Clock(node, self.random.pick(&[0, CLOCK_MS, -DAY_MS, DAY_MS])),
             7 | 8 => self.program(0),
             _ => self.program(node),
         });
@@ -263,12 +266,22 @@ impl Generator<'_> {
 }
 
 /// A REPLACE gives a row another key only where SQLite chooses it: one that a program chose can be a row's that
-/// moved away from it, and then what a change means depends on all that happened before.
-fn without_moves(tables: &[Table], step: &mut Step) {
+/// moved away from it, and then what a change means depends on all that happened before. For the same reason no row
+/// takes a key that has several spellings where unique values say what a row is.
+fn without_moves(tables: &[Table], labels: &[usize], step: &mut Step) {
     let Step::Program(_, ops) = step else { return };
     for op in ops {
-        if let Op::Insert(_, table, _, replace) = op {
-            *replace &= tables[*table].uniques.is_empty() || chooses_key(&tables[*table]);
+        match op {
+            Op::Insert(_, table, _, replace) => {
+                *replace &= tables[*table].uniques.is_empty() || chooses_key(&tables[*table]);
+            }
+            Op::Rekey(label, ..) => {
+                let table = &tables[labels[*label as usize]];
+                if table.key == KeyKind::Nocase && !table.uniques.is_empty() {
+                    *op = Op::Delete(*label);
+                }
+            }
+            _ => {}
         }
     }
 }

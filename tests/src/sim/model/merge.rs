@@ -101,6 +101,8 @@ struct UnderWay {
     candidates: Vec<Candidate>,
     /// Rows whose delete was overruled: place, what the device deleted, when, the entry.
     overruled: Vec<(Place, Row, i64, Entry)>,
+    /// The same for rows that somebody else had replaced.
+    replaced: Vec<(Place, Row, i64, Entry)>,
     /// Rows that were deleted, by table and what they had in each key.
     freed: BTreeMap<(usize, usize, Vec<u8>), (Place, Row)>,
 }
@@ -116,6 +118,8 @@ struct Alias {
     brought: BTreeMap<usize, Value>,
     /// The entry, where the two differed.
     entry: Option<usize>,
+    /// It is the same row under another key.
+    moved: bool,
 }
 
 /// An update or insert on its way into the hub's rows.
@@ -278,7 +282,8 @@ impl Model {
             }
         }
         self.put_all(at, &mut under_way);
-        self.entries.extend(under_way.overruled.into_iter().map(|(_, _, _, entry)| entry));
+        let overruled = under_way.overruled.into_iter().chain(under_way.replaced);
+        self.entries.extend(overruled.map(|(_, _, _, entry)| entry));
     }
 
     /// Where another spelling of a key is a delete and an insert, a delete has a time.

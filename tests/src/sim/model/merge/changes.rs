@@ -3,6 +3,7 @@
 use super::super::rules::{Plan, decide};
 use super::super::tables::Rule;
 use super::super::values::{Row, allowed, natural_of, values_in_keys};
+use super::twins::twin_among;
 use super::{At, Candidate, Change, Model, Place, UnderWay};
 use tt_protocol::value::Value;
 
@@ -10,7 +11,7 @@ impl Model {
     pub(super) fn delete(&mut self, at: At, change: &Change, under_way: &mut UnderWay) {
         let place = &change.place;
         let Some(hub) = self.hub.get(place).cloned() else {
-            return self.withdraw(place);
+            return self.delete_of_vanished(change, under_way);
         };
         let Some(base) = &change.base else { return };
         if self.is_held(at, place) {
@@ -30,6 +31,20 @@ impl Model {
         let lost: Vec<_> = differ.into_iter().map(|at| (at, Value::Null)).collect();
         let entry = self.columns_entry("delete", place, &hub, &lost);
         under_way.overruled.push((place.clone(), base.clone(), change.at, entry));
+    }
+
+    /// A row that is another one now: its device takes back what it brought; one that somebody else replaced was
+    /// changed.
+    fn delete_of_vanished(&mut self, change: &Change, under_way: &mut UnderWay) {
+        let place = &change.place;
+        if !self.aliases.get(place).is_some_and(|alias| alias.moved) {
+            return self.withdraw(place);
+        }
+        let now = self.vanished_into(place).filter(|(to, _)| self.hub.contains_key(to));
+        if let (Some((to, row)), Some(base)) = (now, &change.base) {
+            let entry = self.columns_entry("delete", &to, &row, &[]);
+            under_way.replaced.push((to, base.clone(), change.at, entry));
+        }
     }
 
     /// True when the device has a row of its own under this key, does not know that it is held, and so
@@ -120,6 +135,10 @@ impl Model {
         under_way: &mut UnderWay,
     ) -> Option<Candidate> {
         let place = &change.place;
+        let table = &self.tables[place.0];
+        if let Some(found) = twin_among(table, &under_way.replaced, place, new) {
+            under_way.replaced.remove(found);
+        }
         if let Some(candidate) = self.replaced(at, change, new, under_way) {
             return Some(candidate);
         }

@@ -38,10 +38,12 @@ impl Model {
 
     pub(super) fn amend(&mut self, node: usize, place: &Place, base: &Row, new: &Row) {
         let table = self.tables[place.0].clone();
+        let is_sent = |at: &usize| base[*at] != new[*at] || self.goes_along(place.0, *at, base, new);
+        let sent: Vec<usize> = (0..new.len()).filter(is_sent).collect();
         let Some((entry, row, _)) = self.held.get_mut(&(node, place.clone())) else {
             return;
         };
-        for at in (0..new.len()).filter(|at| base[*at] != new[*at]) {
+        for at in sent {
             row[at].clone_from(&new[at]);
             if let Some(held) = self.entries[*entry].row.as_mut() {
                 held.insert(table.columns[at].name, listed(&new[at]));

@@ -77,6 +77,7 @@ impl Model {
                 survivor: survivor.clone(),
                 brought: brought.into_iter().collect(),
                 entry,
+                moved: false,
             };
             self.aliases.insert(place.clone(), alias);
         }
@@ -135,7 +136,9 @@ impl Model {
         let row = plan.on(&hub);
         for at in table.places(Rule::Counter) {
             let had = alias.brought.get(&at).cloned().unwrap_or(Value::Integer(0));
-            if row[at] != hub[at]
+            // What is counted on a row that was replaced is the row's own.
+            if !alias.moved
+                && row[at] != hub[at]
                 && let Sum::Is(total) = sum(&hub[at], &row[at], &had)
             {
                 alias.brought.insert(at, total);
@@ -197,11 +200,7 @@ impl Model {
             return None;
         }
         let table = self.tables[place.0].clone();
-        let values = values_in_keys(&table, new);
-        let found = under_way.overruled.iter().position(|(old, base, ..)| {
-            let had = values_in_keys(&table, base);
-            old.0 == place.0 && old != place && had.iter().any(|had| values.contains(had))
-        })?;
+        let found = twin_among(&table, &under_way.overruled, place, new)?;
         let (old, base, since, _) = under_way.overruled.swap_remove(found);
         let hub = self.hub.remove(&old)?;
         let mut moved = hub.clone();
@@ -232,9 +231,31 @@ impl Model {
     }
 
     fn moved(&mut self, old: &Place, row: &Row, to: &Place) {
-        let alias = Alias { row: row.clone(), survivor: to.clone(), brought: BTreeMap::new(), entry: None };
+        let (row, survivor, brought) = (row.clone(), to.clone(), BTreeMap::new());
+        let alias = Alias { row, survivor, brought, entry: None, moved: true };
         self.aliases.insert(old.clone(), alias);
     }
+}
+
+/// Of rows that were deleted, the one that is made again: the one that is most like the row, then the one with the
+/// lowest number.
+pub(super) fn twin_among(
+    table: &Table,
+    deleted: &[(Place, Row, i64, Entry)],
+    place: &Place,
+    new: &Row,
+) -> Option<usize> {
+    let values = values_in_keys(table, new);
+    let is_twin = |(old, base, ..): &(Place, Row, i64, Entry)| {
+        let had = values_in_keys(table, base);
+        old.0 == place.0 && old != place && had.iter().any(|had| values.contains(had))
+    };
+    let twins = deleted.iter().enumerate().filter(|(_, one)| is_twin(one));
+    let differing = |base: &Row| (table.keys()..new.len()).filter(|at| base[*at] != new[*at]).count();
+    let (found, _) = twins.min_by(|(_, (_, one, ..)), (_, (_, other, ..))| {
+        differing(one).cmp(&differing(other)).then_with(|| order(&one[0], &other[0]))
+    })?;
+    Some(found)
 }
 
 fn compared(table: &Table, new: &Row, hub: &Row) -> Joined {

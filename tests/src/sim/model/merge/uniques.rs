@@ -13,8 +13,21 @@ impl Model {
         if can_be && !is_twin && self.is_free(&change.place, row) {
             self.put_in(node, candidate, under_way);
         } else {
+            let candidate = if can_be { self.back(candidate) } else { candidate };
             under_way.candidates.push(candidate);
         }
+    }
+
+    /// A row that was deleted, and whose values nobody has taken, is back before it is known whether the change that
+    /// brought it back can be.
+    fn back(&mut self, mut candidate: Candidate) -> Candidate {
+        if let Some(image) = candidate.image.take() {
+            let place = &candidate.change.place;
+            self.trash.remove(place);
+            self.list_columns("delete", place, &image, &[]);
+            self.hub.insert(place.clone(), image);
+        }
+        candidate
     }
 
     fn put_in(&mut self, node: usize, candidate: Candidate, under_way: &mut UnderWay) {
