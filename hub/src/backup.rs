@@ -5,23 +5,23 @@
 //! say that the backup exists. `tier` and `retention` decide what is due and what goes, as pure functions;
 //! `make`, `verify` and `prune` carry it out under one lock per hub. One bad vault never harms the others.
 
-mod calendar;
+pub(crate) mod calendar;
 mod catalog;
 mod check;
-mod contents;
+pub(crate) mod contents;
 mod copy;
 #[cfg(test)]
 mod faults;
 mod lock;
 mod make;
-mod manifest;
+pub(crate) mod manifest;
 mod pack;
 mod prune;
 mod record;
 mod retention;
 mod settings;
 mod snapshot;
-mod tier;
+pub(crate) mod tier;
 mod vault;
 mod verify;
 mod zone;
@@ -101,6 +101,11 @@ impl Backups {
     /// What backups there are, and what is wrong with them by their manifests.
     pub(crate) fn catalog(&self) -> Catalog {
         Catalog::read(&self.vaults)
+    }
+
+    /// The tiers as the site wants them, finest first.
+    pub(crate) const fn plans(&self) -> &[TierPlan; 5] {
+        &self.plans
     }
 
     /// Tiers that should have a backup by now and have none, finest first. `now` is in seconds since 1970.

@@ -6,6 +6,7 @@
 mod backup;
 mod conflicts;
 mod edges;
+mod health;
 mod init;
 mod invite;
 mod migrate;
@@ -70,6 +71,8 @@ enum Command {
     Verify(backup::VerifyArguments),
     /// Remove backups that no tier keeps any more.
     Prune(backup::PruneArguments),
+    /// Check database, backups and disks, and exit with 1 when something is critical.
+    Health(health::Arguments),
     /// List what could not be merged or was overruled, and decide about it.
     Conflicts(conflicts::Arguments),
 }
@@ -111,6 +114,8 @@ enum CliError {
     Store(#[from] crate::store::StoreError),
     #[error("there is no conflict {0}: `tt-hub conflicts --all` lists them")]
     NoConflict(i64),
+    #[error("the hub is not well: each line that says so says what to do")]
+    Unhealthy,
     #[error("cannot print: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -163,6 +168,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Backups => backup::list(place),
         Command::Verify(arguments) => backup::verify(place, &arguments),
         Command::Prune(arguments) => backup::prune(place, &arguments),
+        Command::Health(arguments) => health::run(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),
     }
 }

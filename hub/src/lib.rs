@@ -14,6 +14,8 @@ mod database;
 pub mod devices;
 pub mod engine;
 mod folder;
+mod health;
 pub mod link;
+mod space;
 mod span;
 pub mod store;

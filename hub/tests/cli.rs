@@ -9,6 +9,7 @@
 //! * `decide`: the operator decides about the conflict list
 //! * `migrate`: numbered changes of the schema, with and without the daemon
 //! * `backup`: what is listed restores
+//! * `health`: is all well, for people and scripts
 //! * `daemon`: where it listens, that it is alone, and how it stops
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
@@ -19,6 +20,8 @@ mod backup;
 mod daemon;
 #[path = "cli/decide.rs"]
 mod decide;
+#[path = "cli/health.rs"]
+mod health;
 #[path = "cli/init.rs"]
 mod init;
 #[path = "cli/migrate.rs"]
@@ -76,6 +79,7 @@ fn without_a_hub_every_command_names_the_folder_and_init() {
         &["backups"],
         &["verify"],
         &["prune"],
+        &["health"],
     ] {
         let said = folder.hub(command);
         assert_eq!(said.code, 1, "{command:?}");

@@ -5,6 +5,7 @@
 use super::vault::tests::{MemoryVault, conforms};
 use super::vault::{Upload, Vault};
 use super::*;
+use crate::space::Space;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -132,6 +133,10 @@ impl Vault for Faulty {
     fn remove(&self, file: &str) -> io::Result<()> {
         self.step(false)?;
         self.inner.remove(file)
+    }
+
+    fn space(&self) -> io::Result<Option<Space>> {
+        self.inner.space()
     }
 
     fn tidy(&self) -> io::Result<()> {

@@ -178,11 +178,10 @@ pub(crate) fn parse_name(name: &str) -> Option<(&str, &str)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backup::{pack::Packed, snapshot::Taken};
-
-    fn manifest() -> Manifest {
+impl Manifest {
+    /// One of a database that is not there, for tests.
+    pub(crate) fn sample(tier: Tier, taken_at: String) -> Self {
+        use super::{pack::Packed, snapshot::Taken};
         let taken = Taken {
             contents: Contents::default(),
             version: 7,
@@ -191,14 +190,19 @@ mod tests {
             schema_step: 0,
         };
         let packed = Packed { sha256: "1".into(), bytes: 2, database_sha256: "3".into(), database_bytes: 4 };
-        Manifest::new(Facts {
-            tier: Tier::Daily,
-            slot: "2024-12-06".into(),
-            taken_at: "2024-12-06T02:00:00Z".into(),
-            stamp: "20241206_020000",
-            taken: &taken,
-            packed: &packed,
-        })
+        let digits: String = taken_at.chars().filter(char::is_ascii_digit).collect();
+        let stamp = format!("{}_{}", &digits[..8], &digits[8..]);
+        let (slot, stamp, taken, packed) = (taken_at[..10].to_owned(), stamp.as_str(), &taken, &packed);
+        Self::new(Facts { tier, slot, taken_at, stamp, taken, packed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest::sample(Tier::Daily, "2024-12-06T02:00:00Z".into())
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod folder;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::space::Space;
 pub(crate) use folder::FolderVault;
 use std::io::{self, Read, Write};
 
@@ -31,6 +32,9 @@ pub(crate) trait Vault: Send + Sync {
 
     /// Removes a file; one that is not there is fine. Afterwards it stays removed.
     fn remove(&self, file: &str) -> io::Result<()>;
+
+    /// Room on its disk; None where nobody can say.
+    fn space(&self) -> io::Result<Option<Space>>;
 
     /// Removes what writers that never committed have left behind. Nobody else may be writing.
     fn tidy(&self) -> io::Result<()>;

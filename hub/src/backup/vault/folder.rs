@@ -5,6 +5,7 @@
 //! mounted, and a backup on the disk below its mount point is none.
 
 use super::{Upload, Vault};
+use crate::space::Space;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -100,6 +101,14 @@ impl Vault for FolderVault {
     fn remove(&self, file: &str) -> io::Result<()> {
         remove(&self.file(file)?)?;
         self.sync()
+    }
+
+    fn space(&self) -> io::Result<Option<Space>> {
+        if !self.own && !self.path.is_dir() {
+            // The disk below a mount point says nothing of the one that is not mounted.
+            return Ok(None);
+        }
+        Space::of(&self.path).map(Some)
     }
 
     fn tidy(&self) -> io::Result<()> {

@@ -53,6 +53,10 @@ impl Vault for MemoryVault {
         Ok(())
     }
 
+    fn space(&self) -> io::Result<Option<Space>> {
+        Ok(None)
+    }
+
     fn tidy(&self) -> io::Result<()> {
         Ok(())
     }

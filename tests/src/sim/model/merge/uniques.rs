@@ -10,7 +10,7 @@ impl Model {
         let Candidate { change, plan, row, image } = &candidate;
         let is_twin = plan.is_none() && self.has_natural_twin(&self.hub, &change.place, row, &[]);
         let can_be = image.as_ref().is_none_or(|image| self.is_free(&change.place, image));
-        if can_be && !is_twin && self.is_free(&change.place, row) {
+        if !is_twin && self.is_free(&change.place, row) {
             self.put_in(node, candidate, under_way);
         } else {
             let candidate = if can_be { self.back(candidate) } else { candidate };
