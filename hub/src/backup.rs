@@ -22,7 +22,7 @@ mod retention;
 mod settings;
 mod snapshot;
 mod tier;
-mod vault;
+pub(crate) mod vault;
 mod verify;
 mod zone;
 
