@@ -5,7 +5,7 @@
 //! say that the backup exists. `tier` and `retention` decide what is due and what goes, as pure functions;
 //! `make`, `verify` and `prune` carry it out under one lock per hub. One bad vault never harms the others.
 
-mod calendar;
+pub(crate) mod calendar;
 mod catalog;
 mod check;
 mod contents;
@@ -28,7 +28,7 @@ mod zone;
 
 use crate::database::DatabaseError;
 use crate::folder::Folder;
-pub(crate) use catalog::{Catalog, CopyState, Listed, Placed};
+pub(crate) use catalog::{Catalog, CopyState, Listed, Placed, verified};
 pub(crate) use lock::BackupLock;
 pub(crate) use record::Problem;
 pub(crate) use settings::Settings;

@@ -6,6 +6,7 @@
 mod backup;
 mod conflicts;
 mod edges;
+mod history;
 mod init;
 mod invite;
 mod migrate;
@@ -72,6 +73,8 @@ enum Command {
     Prune(backup::PruneArguments),
     /// List what could not be merged or was overruled, and decide about it.
     Conflicts(conflicts::Arguments),
+    /// Who changed a row, when, from what to what.
+    History(history::Arguments),
 }
 
 /// Why a command failed.
@@ -164,6 +167,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Verify(arguments) => backup::verify(place, &arguments),
         Command::Prune(arguments) => backup::prune(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),
+        Command::History(arguments) => history::run(place, &arguments),
     }
 }
 

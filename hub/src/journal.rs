@@ -8,10 +8,14 @@
 //! * `replay` applies it to a copy of a snapshot, through the same merge.
 //! * A record is never changed, and none is removed but with its whole segment.
 
+pub mod history;
 mod parts;
 pub mod reader;
 pub mod record;
 pub mod replay;
+mod retention;
 mod segment;
+pub(crate) mod ship;
+pub(crate) mod standing;
 pub mod watermark;
 pub mod writer;

@@ -6,6 +6,7 @@ use super::retention::Entry;
 use super::tier::Tier;
 use super::vault::{self, Vault};
 use std::collections::{BTreeMap, BTreeSet};
+use tt_protocol::number::{Epoch, Version};
 
 /// A vault and the tiers that it takes.
 pub(crate) struct Placed {
@@ -166,6 +167,16 @@ fn state_of(own: &Manifest, chosen: &Manifest) -> CopyState {
         None if own.verified.is_some() => CopyState::Verified,
         None => CopyState::Damaged("it was never read back".to_owned()),
     }
+}
+
+/// Epochs and versions of the backups whose copy in this vault was read back whole.
+pub(crate) fn verified(vault: &dyn Vault, names: &[String]) -> Vec<(Epoch, Version)> {
+    let ids = names.iter().filter_map(|name| parse_name(name)).filter(|(_, ending)| *ending == "json");
+    let read = ids.filter_map(|(id, _)| read_manifest(vault, id).ok());
+    let good = read.filter(|manifest| {
+        manifest.verified.is_some() && manifest.damaged.is_none() && names.contains(&manifest.file)
+    });
+    good.map(|manifest| (Epoch(manifest.epoch), Version(manifest.version))).collect()
 }
 
 fn read_manifest(vault: &dyn Vault, id: &str) -> Result<Manifest, String> {

@@ -20,11 +20,16 @@ pub struct Target {
     pub version: Option<Version>,
     /// Nothing later goes in.
     pub at: Option<Millis>,
+    /// No entry after this one goes in.
+    pub last: Option<Lsn>,
 }
 
 impl Target {
     fn has(&self, entry: &Entry) -> bool {
-        self.version.is_none_or(|version| entry.version <= version) && self.at.is_none_or(|at| entry.at <= at)
+        let Self { version, at, last } = *self;
+        version.is_none_or(|version| entry.version <= version)
+            && at.is_none_or(|at| entry.at <= at)
+            && last.is_none_or(|last| entry.lsn <= last)
     }
 }
 

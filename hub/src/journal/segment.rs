@@ -26,7 +26,7 @@ pub(crate) type Hash = [u8; HASH_BYTES];
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub(crate) struct Header {
     /// Number of its first entry.
     pub first: Lsn,
     /// The hub's incarnation when it was begun.
