@@ -190,6 +190,7 @@ struct Listening {
     backups: Backups,
     /// The same vaults, for the journal.
     vaults: Option<Backups>,
+    keep_days: u32,
 }
 
 impl Listening {
@@ -226,6 +227,7 @@ impl Listening {
             host,
             backups,
             vaults,
+            keep_days: config.journal.keep_days,
         })
     }
 }
@@ -233,7 +235,7 @@ impl Listening {
 fn run(runtime: &Runtime, mut listening: Listening, mut store: HubStore) -> Result<(), DaemonError> {
     let (course, watermark) = (Arc::new(Course::default()), Watermark::default());
     if let Some(vaults) = listening.vaults.take() {
-        ship::begin(vaults, &listening.folder.journal(), &course, &watermark)
+        ship::begin(vaults, (&listening.folder.journal(), listening.keep_days), &course, &watermark)
             .map_err(|source| DaemonError::System { what: "threads", source })?;
     }
     store.follow_watermark(watermark.clone());

@@ -223,7 +223,11 @@ impl Entries<'_> {
             }
             let last = self.hash.map_or(self.at, |(last, _)| last.next());
             if self.at == last {
-                return Ok(None);
+                if self.is_last()? {
+                    return Ok(None);
+                }
+                let flaw = Flaw { offset: self.offset, what: "it has no entries", torn: false };
+                return Err(self.reader.damaged(self.at, &flaw));
             }
             self.at = last;
         }

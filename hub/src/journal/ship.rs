@@ -4,7 +4,10 @@
 //!   and gets what it missed when it is back.
 //! * It works from the segments on this disk alone. What a vault has is told by its list.
 
+mod cleaning;
 mod course;
+#[cfg(test)]
+mod tests;
 
 use super::parts::{Part, Stored};
 use super::record::Lsn;
@@ -12,16 +15,17 @@ use super::segment::{self, Header};
 use super::watermark::{self, Watermark};
 use super::writer::Tail;
 use crate::backup::vault::{self, Vault};
-use crate::backup::{self, Backups};
+use crate::backup::{self, Backups, Verified};
+use crate::clock;
 pub(crate) use course::Course;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-use tt_protocol::number::{Epoch, Version};
+use tt_protocol::number::{Epoch, Millis, Version};
 
 /// Parts of one segment above which a single one takes their place.
 const PARTS_MAX: usize = 64;
@@ -42,21 +46,27 @@ pub(crate) struct Shipper<'v> {
     stored: Option<BTreeMap<Lsn, Stored>>,
     headers: BTreeMap<Lsn, Header>,
     /// The names of the backups when they were last read, and those that are verified.
-    backups: (Vec<String>, Vec<(Epoch, Version)>),
+    backups: (Vec<String>, Vec<Verified>),
     rounds: u32,
+    cleaned_at: Option<Millis>,
+    /// Segments that went from the vault, while they may still be here.
+    gone: BTreeSet<Lsn>,
 }
 
-/// What every vault has safe.
-struct Safe {
-    vaults: Mutex<Vec<Version>>,
+/// What every vault has: the version that is safe there, and the last entry.
+struct Fleet {
+    vaults: Mutex<Vec<(Version, Lsn)>>,
     watermark: Watermark,
 }
 
-impl Safe {
-    fn tell(&self, number: usize, version: Version) {
+impl Fleet {
+    /// A vault has so much. Gives the last entry that all of them have.
+    fn tell(&self, number: usize, version: Version, last: Lsn) -> Lsn {
         let mut vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
-        vaults[number] = version;
-        self.watermark.raise(watermark::safe(&vaults));
+        vaults[number] = (version, last);
+        let versions: Vec<Version> = vaults.iter().map(|(version, _)| *version).collect();
+        self.watermark.raise(watermark::safe(&versions));
+        vaults.iter().map(|(_, last)| *last).min().unwrap_or_default()
     }
 }
 
@@ -66,27 +76,31 @@ impl Safe {
 /// When the system gives no thread.
 pub(crate) fn begin(
     backups: Backups,
-    folder: &Path,
+    (folder, keep_days): (&Path, u32),
     course: &Arc<Course>,
     watermark: &Watermark,
 ) -> io::Result<()> {
     let backups = Arc::new(backups);
     let count = backups.vaults.len();
-    let safe = Safe { vaults: Mutex::new(vec![Version(0); count]), watermark: watermark.clone() };
-    let safe = Arc::new(safe);
+    let vaults = Mutex::new(vec![Default::default(); count]);
+    let fleet = Arc::new(Fleet { vaults, watermark: watermark.clone() });
     course.expect(count);
     for number in 0..count {
-        let (backups, safe, course) = (Arc::clone(&backups), Arc::clone(&safe), Arc::clone(course));
+        let (backups, fleet, course) = (Arc::clone(&backups), Arc::clone(&fleet), Arc::clone(course));
         let folder = folder.to_owned();
         thread::Builder::new().name(format!("vault-{number}")).spawn(move || {
             let mut shipper = Shipper::new(&folder, backups.vaults[number].vault.as_ref());
-            keep(&mut shipper, &course, |version| safe.tell(number, version));
+            keep(&mut shipper, &course, |shipper, version, last| {
+                let all = fleet.tell(number, version, last);
+                // One of them cleans up here; each cleans up in its own vault.
+                shipper.clean_up(keep_days, (number == 0).then_some(all), clock::now());
+            });
         })?;
     }
     Ok(())
 }
 
-fn keep(shipper: &mut Shipper<'_>, course: &Course, safe: impl Fn(Version)) {
+fn keep(shipper: &mut Shipper<'_>, course: &Course, done: impl Fn(&mut Shipper<'_>, Version, Lsn)) {
     let (mut shipped, mut pause) = (Lsn(0), Duration::ZERO);
     while let Some((tail, epoch)) = course.wait(shipped, ROUND.max(pause), pause.is_zero()) {
         match shipper.round(tail, epoch) {
@@ -96,7 +110,7 @@ fn keep(shipper: &mut Shipper<'_>, course: &Course, safe: impl Fn(Version)) {
                 }
                 (shipped, pause) = (tail.last, Duration::ZERO);
                 course.arrived(tail.last);
-                safe(version);
+                done(shipper, version, tail.last);
             }
             Err(error) => {
                 shipper.stored = None;
@@ -120,6 +134,8 @@ impl<'v> Shipper<'v> {
             headers: BTreeMap::new(),
             backups: Default::default(),
             rounds: 0,
+            cleaned_at: None,
+            gone: BTreeSet::new(),
         }
     }
 
@@ -134,7 +150,9 @@ impl<'v> Shipper<'v> {
             None => Stored::of(&self.vault.list()?),
         };
         self.read_headers()?;
-        for first in self.headers.keys().copied().collect::<Vec<_>>() {
+        let here: Vec<Lsn> =
+            self.headers.keys().filter(|first| !self.gone.contains(first)).copied().collect();
+        for first in here {
             let known = stored.entry(first).or_default();
             if first == tail.segment {
                 self.ship_open(first, tail.bytes, known)?;
@@ -211,8 +229,8 @@ impl<'v> Shipper<'v> {
             let verified = backup::verified(self.root, &names);
             self.backups = (names, verified);
         }
-        let of_now = self.backups.1.iter().filter(|(other, _)| *other == epoch).map(|(_, version)| *version);
-        let newest = of_now.max();
+        let of_now = self.backups.1.iter().filter(|backup| backup.epoch == epoch);
+        let newest = of_now.map(|backup| backup.version).max();
         Ok(match (newest, self.from()) {
             (Some(newest), Some(from)) if newest >= from => newest.max(tail.version),
             (newest, _) => newest.unwrap_or_default(),
