@@ -40,7 +40,7 @@ impl MergeClock {
         for (word, name) in WORDS {
             let (clock, plain) = (self.clone(), Arc::clone(&plain));
             conn.create_scalar_function(word, 0, flags, move |_| {
-                ask(&plain, name, vec![clock.now(), Value::Text("auto".into())])
+                ask(&plain, name, vec![clock.now(), Value::Text("unixepoch".into())])
             })?;
         }
         Ok(())
@@ -51,7 +51,7 @@ impl MergeClock {
         self.0.store(now.0, Ordering::Relaxed);
     }
 
-    /// Seconds since 1970 to the millisecond, which SQLite takes for a time with the word auto.
+    /// Seconds since 1970 to the millisecond, which SQLite takes for a time with the word unixepoch.
     fn now(&self) -> Value {
         Value::Text(format!("{:.3}", self.0.load(Ordering::Relaxed) as f64 / 1_000.0))
     }
@@ -63,7 +63,7 @@ impl MergeClock {
         let is_now =
             |value: ValueRef<'_>| matches!(value, ValueRef::Text(text) if text.eq_ignore_ascii_case(b"now"));
         if given.len() == at || (given.len() > at && is_now(context.get_raw(at))) {
-            given.splice(at..(at + 1).min(given.len()), [self.now(), Value::Text("auto".into())]);
+            given.splice(at..(at + 1).min(given.len()), [self.now(), Value::Text("unixepoch".into())]);
         }
         Ok(given)
     }

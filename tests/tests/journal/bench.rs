@@ -13,26 +13,26 @@ use tt_protocol::pieces::{self, PieceBuilder};
 use tt_protocol::policy::Policy;
 use tt_protocol::value::ValueRef;
 
-pub const NOON: i64 = 1_800_000_000_000;
+pub(crate) const NOON: i64 = 1_800_000_000_000;
 
 const SCHEMA: &str =
     "CREATE TABLE bags(id INTEGER PRIMARY KEY AUTOINCREMENT, label TEXT UNIQUE, good INTEGER,
                       seen_at TEXT DEFAULT CURRENT_TIMESTAMP)";
 
 /// A hub.
-pub struct Bench {
-    pub dir: TempDir,
-    pub store: HubStore,
-    pub program: Connection,
+pub(crate) struct Bench {
+    pub(crate) dir: TempDir,
+    pub(crate) store: HubStore,
+    pub(crate) program: Connection,
     seq: u64,
 }
 
-pub fn open(dir: &Path) -> HubStore {
+pub(crate) fn open(dir: &Path) -> HubStore {
     HubStore::open_journaled(&dir.join("hub.db"), Policy::default(), &dir.join("journal")).expect("it opens")
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let program = Connection::open(dir.path().join("hub.db")).expect("a file");
         program.execute_batch(SCHEMA).expect("the schema");
@@ -40,15 +40,15 @@ impl Bench {
         Self { dir, store, program, seq: 0 }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn journal(&self) -> PathBuf {
+    pub(crate) fn journal(&self) -> PathBuf {
         self.path().join("journal")
     }
 
-    pub fn segments(&self) -> Vec<PathBuf> {
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
         let names = std::fs::read_dir(self.journal()).expect("the journal");
         let mut paths: Vec<PathBuf> = names.map(|entry| entry.expect("a name").path()).collect();
         paths.sort();
@@ -56,12 +56,12 @@ impl Bench {
     }
 
     /// The daemon dies and starts again.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.store = open(self.path());
     }
 
     /// A device's changeset of rows with these ids.
-    pub fn changeset(&mut self, ids: std::ops::Range<i64>) -> Changeset {
+    pub(crate) fn changeset(&mut self, ids: std::ops::Range<i64>) -> Changeset {
         self.seq += 1;
         let mut builder = PieceBuilder::default();
         for id in ids {
@@ -76,7 +76,7 @@ impl Bench {
     }
 
     /// Merges a changeset at `at` milliseconds after noon, and expects that it is acknowledged.
-    pub fn merge(&mut self, changeset: &Changeset, at: i64) -> Version {
+    pub(crate) fn merge(&mut self, changeset: &Changeset, at: i64) -> Version {
         let outcomes = self.store.merge(std::slice::from_ref(changeset), Millis(NOON + at)).expect("merges");
         match &outcomes[0] {
             Ok(Outcome::Merged { version, .. }) => *version,
@@ -85,7 +85,7 @@ impl Bench {
     }
 
     /// `count` changesets of one row, a second apart.
-    pub fn merge_some(&mut self, count: i64) {
+    pub(crate) fn merge_some(&mut self, count: i64) {
         for _ in 0..count {
             let id = 1_000_000 + self.seq as i64;
             let changeset = self.changeset(id..id + 1);
@@ -94,14 +94,14 @@ impl Bench {
     }
 
     /// A copy of the database as it is.
-    pub fn snapshot(&self) -> PathBuf {
+    pub(crate) fn snapshot(&self) -> PathBuf {
         let path = self.path().join(format!("snapshot{}.db", self.store.version()));
         self.program.execute("VACUUM INTO ?1", [path.to_string_lossy()]).expect("a copy");
         path
     }
 
     /// All entries that can be read.
-    pub fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
         let reader = Reader::of_folder(&self.journal());
         let Some(reach) = reader.reach().expect("a journal") else { return Vec::new() };
         let after = tt_hub::journal::record::Lsn(reach.first.0 - 1);
@@ -109,7 +109,7 @@ impl Bench {
     }
 
     /// Replays onto a copy of a snapshot. Gives what came of it, and the labels that are there then.
-    pub fn replay(&self, snapshot: &Path, target: Target) -> Result<(Replayed, Vec<String>), String> {
+    pub(crate) fn replay(&self, snapshot: &Path, target: Target) -> Result<(Replayed, Vec<String>), String> {
         let copy = snapshot.with_extension("copy");
         std::fs::copy(snapshot, &copy).expect("a copy");
         let mut store = HubStore::open(&copy, Policy::default()).expect("the copy opens");
@@ -122,7 +122,7 @@ impl Bench {
 }
 
 /// What the table holds.
-pub fn labels(conn: &Connection) -> Vec<String> {
+pub(crate) fn labels(conn: &Connection) -> Vec<String> {
     let sql = "SELECT label || ' ' || good || ' ' || COALESCE(seen_at, '-') FROM bags ORDER BY id";
     let mut statement = conn.prepare(sql).expect("reads");
     statement.query_map([], |row| row.get(0)).expect("reads").collect::<Result<_, _>>().expect("reads")
