@@ -148,7 +148,7 @@ struct Again<'a> {
 
 impl Again<'_> {
     fn entry(&mut self, entry: &Entry) -> Result<(), ReplayedError> {
-        refresh(self.conn, &self.policy, &mut self.replica).map_err(StoreError::from)?;
+        refresh(self.conn, &self.policy, &mut self.replica)?;
         let differs =
             |problem: String| ReplayedError::Differs { lsn: entry.lsn, version: entry.version, problem };
         let now = entry.at;

@@ -51,7 +51,8 @@ impl Course {
     /// `None` when it has ended and there is nothing more to try.
     pub(super) fn wait(&self, shipped: Lsn, time: Duration, eager: bool) -> Option<(Tail, Epoch)> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |state: &mut State| !state.ended && !(eager && state.tail.last > shipped);
+        let has_news = |state: &State| state.ended || (eager && state.tail.last > shipped);
+        let idle = |state: &mut State| !has_news(state);
         let waited = self.news.wait_timeout_while(state, time, idle);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let over = state.ended && (state.tail.last <= shipped || !eager);

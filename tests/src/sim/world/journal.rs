@@ -4,7 +4,6 @@
 use super::World;
 use crate::sim::random::Random;
 use rusqlite::Connection;
-use rusqlite::types::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tt_hub::journal::reader::Reader;
@@ -12,6 +11,7 @@ use tt_hub::journal::record::Lsn;
 use tt_hub::journal::replay::{Target, replay};
 use tt_hub::store::{HubStore, snapshot};
 use tt_migrations::replica::Replica;
+use tt_migrations::value::copy;
 use tt_protocol::change::decode_piece;
 use tt_protocol::number::Version;
 
@@ -120,11 +120,29 @@ impl World {
         }
     }
 
+    /// Somebody writes into our own tables, which no journal knows of.
+    pub fn forget_snapshots(&mut self) {
+        self.remembered.snapshots.clear();
+    }
+
+    /// A world that remembers a snapshot proves when it ends that the journal gives what its hub has.
+    fn prove_at_the_end(&mut self) {
+        if !std::thread::panicking() && !self.remembered.snapshots.is_empty() {
+            self.check_replay(&mut Random::new(1));
+        }
+    }
+
     /// A snapshot as devices get it, which takes nothing from the hub.
     pub(super) fn device_snapshot(&self) -> PathBuf {
         let copy = self.dir.path().join("snapshot.db");
         snapshot::write(&self.hub_node.path, &copy).expect("a snapshot");
         copy
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.prove_at_the_end();
     }
 }
 
@@ -156,6 +174,8 @@ fn state(conn: &Connection, replica: &Replica) -> State {
     state.insert("facts".to_owned(), rows(conn, "*", &format!("({facts})")));
     let counters = "SELECT name, seq FROM sqlite_sequence WHERE name NOT LIKE '\\_sync%' ESCAPE '\\'";
     state.insert("counters".to_owned(), rows(conn, "*", &format!("({counters})")));
+    let objects = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE '\\_sync%' ESCAPE '\\'";
+    state.insert("objects".to_owned(), rows(conn, "*", &format!("({objects})")));
     state.insert("log".to_owned(), log(conn));
     state
 }
@@ -163,12 +183,7 @@ fn state(conn: &Connection, replica: &Replica) -> State {
 fn rows(conn: &Connection, columns: &str, from: &str) -> BTreeSet<String> {
     let mut statement = conn.prepare(&format!("SELECT {columns} FROM {from}")).expect("reads");
     let width = statement.column_count();
-    let rows = statement.query_map([], |row| {
-        let values: Vec<String> = (0..width)
-            .map(|at| Ok(format!("{:?}", row.get::<_, Value>(at)?)))
-            .collect::<rusqlite::Result<_>>()?;
-        Ok(values.join(" "))
-    });
+    let rows = statement.query_map([], |row| Ok(format!("{:?}", copy(row, 0, width)?)));
     rows.expect("reads").collect::<rusqlite::Result<_>>().expect("reads")
 }
 
