@@ -19,7 +19,7 @@ use tt_migrations::capture::{base, collect, ids};
 use tt_migrations::quote::ident;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{self, Key, Row};
-use tt_migrations::runner::Migration;
+use tt_migrations::runner::{self, Migration};
 use tt_migrations::state;
 use tt_protocol::change::{Kind, PieceError, TableChange, decode_piece};
 use tt_protocol::number::{EdgeId, Epoch, Millis, Version};
@@ -230,11 +230,16 @@ impl Again<'_> {
     ) -> Result<(), MigrateError> {
         let version = self.version.next();
         let rows = |conn: &Connection, replica: &Replica, policy: &Policy, _| {
-            undo_uncut(conn, replica)?;
+            // Ids move on as they did in the hub's own cut; the rows are then put as that cut found them.
+            let mut undo = Undo { replica, uncut: Uncut::default() };
+            collect::cut(conn, replica, EdgeId::HUB, 0, &mut undo)?;
+            undo.uncut.undo(conn)?;
             put_rows(conn, replica, policy, pieces, version)?;
             Ok(Vec::new())
         };
         let Self { conn, replica, policy, .. } = self;
+        // Also makes the record of migrations, as it did then. One that is there already fails when it is recorded.
+        runner::is_applied(conn, migration)?;
         migrate::apply(conn, replica, policy, migration, (version, now), rows)?;
         self.version = version;
         Ok(())
@@ -339,14 +344,27 @@ struct Uncut {
 }
 
 struct Undo<'u> {
-    tracked: Arc<Tracked>,
-    uncut: &'u mut Uncut,
+    replica: &'u Replica,
+    uncut: Uncut,
+}
+
+impl Uncut {
+    fn undo(&self, conn: &Connection) -> rusqlite::Result<()> {
+        for (tracked, key) in &self.there {
+            row::delete(conn, tracked, key)?;
+        }
+        for (tracked, row) in &self.was {
+            row::insert(conn, tracked, row)?;
+        }
+        Ok(())
+    }
 }
 
 impl collect::Sink for Undo<'_> {
     fn insert(&mut self, tracked: &Tracked, row: &[ValueRef<'_>], _: i64) -> rusqlite::Result<()> {
         let key = row.iter().take(tracked.keys()).copied().map(ValueRef::to_owned).collect();
-        self.uncut.there.push((Arc::clone(&self.tracked), key));
+        let tracked = self.replica.get(&tracked.table.name).map(Arc::clone);
+        self.uncut.there.extend(tracked.map(|tracked| (tracked, key)));
         Ok(())
     }
 
@@ -362,26 +380,21 @@ impl collect::Sink for Undo<'_> {
         self.delete(tracked, base, time)
     }
 
-    fn delete(&mut self, _: &Tracked, base: &[ValueRef<'_>], _: i64) -> rusqlite::Result<()> {
+    fn delete(&mut self, tracked: &Tracked, base: &[ValueRef<'_>], _: i64) -> rusqlite::Result<()> {
         let row = base.iter().copied().map(ValueRef::to_owned).collect();
-        self.uncut.was.push((Arc::clone(&self.tracked), row));
+        let tracked = self.replica.get(&tracked.table.name).map(Arc::clone);
+        self.uncut.was.extend(tracked.map(|tracked| (tracked, row)));
         Ok(())
     }
 }
 
 /// Undoes what programs wrote since the last cut.
 fn undo_uncut(conn: &Connection, replica: &Replica) -> rusqlite::Result<()> {
-    let mut uncut = Uncut::default();
+    let mut undo = Undo { replica, uncut: Uncut::default() };
     for tracked in replica.tables.values() {
-        let mut undo = Undo { tracked: Arc::clone(tracked), uncut: &mut uncut };
         collect::collect(conn, tracked, 0, &mut undo)?;
     }
-    for (tracked, key) in &uncut.there {
-        row::delete(conn, tracked, key)?;
-    }
-    for (tracked, row) in &uncut.was {
-        row::insert(conn, tracked, row)?;
-    }
+    undo.uncut.undo(conn)?;
     forget_notes(conn, replica)
 }
 
