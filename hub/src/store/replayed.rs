@@ -230,10 +230,11 @@ impl Again<'_> {
     ) -> Result<(), MigrateError> {
         let version = self.version.next();
         let rows = |conn: &Connection, replica: &Replica, policy: &Policy, _| {
-            // Ids move on as they did in the hub's own cut; the rows are then put as that cut found them.
+            // Ids move on as they did in the hub's own cut; the rows are then put as that cut found them. What the
+            // migration changed stays until then: an index that it made may forbid the rows as they were.
             let mut undo = Undo { replica, uncut: Uncut::default() };
             collect::cut(conn, replica, EdgeId::HUB, 0, &mut undo)?;
-            undo.uncut.undo(conn)?;
+            undo.uncut.undo_made(conn)?;
             put_rows(conn, replica, policy, pieces, version)?;
             Ok(Vec::new())
         };
@@ -341,6 +342,8 @@ fn set_places(conn: &Connection, places: &[IdPlace]) -> rusqlite::Result<()> {
 struct Uncut {
     there: Vec<(Arc<Tracked>, Key)>,
     was: Vec<Placed>,
+    /// Places of those that were changed and not made, in order.
+    changed: Vec<usize>,
 }
 
 struct Undo<'u> {
@@ -349,6 +352,16 @@ struct Undo<'u> {
 }
 
 impl Uncut {
+    /// Only rows that were made go.
+    fn undo_made(&self, conn: &Connection) -> rusqlite::Result<()> {
+        for (place, (tracked, key)) in self.there.iter().enumerate() {
+            if self.changed.binary_search(&place).is_err() {
+                row::delete(conn, tracked, key)?;
+            }
+        }
+        Ok(())
+    }
+
     fn undo(&self, conn: &Connection) -> rusqlite::Result<()> {
         for (tracked, key) in &self.there {
             row::delete(conn, tracked, key)?;
@@ -376,6 +389,7 @@ impl collect::Sink for Undo<'_> {
         live: &[ValueRef<'_>],
         time: i64,
     ) -> rusqlite::Result<()> {
+        self.uncut.changed.push(self.uncut.there.len());
         self.insert(tracked, live, time)?;
         self.delete(tracked, base, time)
     }
