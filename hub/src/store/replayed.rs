@@ -6,6 +6,8 @@
 //!   as far as they came to stay.
 //! * Nothing here is written into the copy's own journal.
 
+mod uncut;
+
 use super::local::LocalSink;
 use super::log::KeyLog;
 use super::migrate::MigrateError;
@@ -26,6 +28,7 @@ use tt_protocol::number::{EdgeId, Epoch, Millis, Version};
 use tt_protocol::pieces;
 use tt_protocol::policy::Policy;
 use tt_protocol::value::{Value, ValueRef};
+use uncut::{Uncut, Undo};
 
 /// Why an entry cannot be done again.
 #[derive(Debug, thiserror::Error)]
@@ -335,71 +338,6 @@ fn set_places(conn: &Connection, places: &[IdPlace]) -> rusqlite::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Programs' rows that no cut has seen: the row as it was, if it was, and the key that is there now.
-#[derive(Default)]
-struct Uncut {
-    there: Vec<(Arc<Tracked>, Key)>,
-    was: Vec<Placed>,
-    /// Places of those that were changed and not made, in order.
-    changed: Vec<usize>,
-}
-
-struct Undo<'u> {
-    replica: &'u Replica,
-    uncut: Uncut,
-}
-
-impl Uncut {
-    /// Only rows that were made go.
-    fn undo_made(&self, conn: &Connection) -> rusqlite::Result<()> {
-        for (place, (tracked, key)) in self.there.iter().enumerate() {
-            if self.changed.binary_search(&place).is_err() {
-                row::delete(conn, tracked, key)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn undo(&self, conn: &Connection) -> rusqlite::Result<()> {
-        for (tracked, key) in &self.there {
-            row::delete(conn, tracked, key)?;
-        }
-        for (tracked, row) in &self.was {
-            row::insert(conn, tracked, row)?;
-        }
-        Ok(())
-    }
-}
-
-impl collect::Sink for Undo<'_> {
-    fn insert(&mut self, tracked: &Tracked, row: &[ValueRef<'_>], _: i64) -> rusqlite::Result<()> {
-        let key = row.iter().take(tracked.keys()).copied().map(ValueRef::to_owned).collect();
-        let tracked = self.replica.get(&tracked.table.name).map(Arc::clone);
-        self.uncut.there.extend(tracked.map(|tracked| (tracked, key)));
-        Ok(())
-    }
-
-    fn update(
-        &mut self,
-        tracked: &Tracked,
-        _: &[usize],
-        base: &[ValueRef<'_>],
-        live: &[ValueRef<'_>],
-        time: i64,
-    ) -> rusqlite::Result<()> {
-        self.uncut.changed.push(self.uncut.there.len());
-        self.insert(tracked, live, time)?;
-        self.delete(tracked, base, time)
-    }
-
-    fn delete(&mut self, tracked: &Tracked, base: &[ValueRef<'_>], _: i64) -> rusqlite::Result<()> {
-        let row = base.iter().copied().map(ValueRef::to_owned).collect();
-        let tracked = self.replica.get(&tracked.table.name).map(Arc::clone);
-        self.uncut.was.extend(tracked.map(|tracked| (tracked, row)));
-        Ok(())
-    }
 }
 
 /// Undoes what programs wrote since the last cut.
