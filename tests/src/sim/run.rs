@@ -72,7 +72,7 @@ struct Replays {
 
 impl Replays {
     fn new(world: &mut World, seed: u64) -> Self {
-        let mut random = Random::new(seed ^ 0x6a6f_7572_6e61_6c);
+        let mut random = Random::new(seed ^ 0x006a_6f75_726e_616c);
         let here = random.once_in(4);
         if here {
             world.remember_snapshot();
