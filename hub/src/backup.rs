@@ -22,13 +22,13 @@ mod retention;
 mod settings;
 mod snapshot;
 pub(crate) mod tier;
-mod vault;
+pub(crate) mod vault;
 mod verify;
 mod zone;
 
 use crate::database::DatabaseError;
 use crate::folder::Folder;
-pub(crate) use catalog::{Catalog, CopyState, Listed, Placed};
+pub(crate) use catalog::{Catalog, CopyState, Listed, Placed, Verified, verified};
 pub(crate) use lock::BackupLock;
 pub(crate) use record::Problem;
 pub(crate) use settings::Settings;

@@ -15,6 +15,7 @@ pub mod devices;
 pub mod engine;
 mod folder;
 mod health;
+pub mod journal;
 pub mod link;
 mod space;
 mod span;

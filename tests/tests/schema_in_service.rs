@@ -31,6 +31,7 @@ const SHAPE: Shape = Shape { name: "in service", sql: SCHEMA, tables: &[] };
 
 fn world(policy: Policy) -> World {
     let mut world = World::new(&SHAPE, policy, 3);
+    world.remember_snapshot();
     world.settle();
     world
 }

@@ -8,8 +8,9 @@ use tt_protocol::pieces::PieceBuilder;
 use tt_protocol::value::{Value, ValueRef};
 
 /// Puts pieces of the first device on the list, which the hub has not merged.
-fn held(story: &Story, kind: &str, changes: PieceBuilder) {
+fn held(story: &mut Story, kind: &str, changes: PieceBuilder) {
     let nothing: Vec<(String, Value)> = Vec::new();
+    story.forget_snapshots();
     let sql = "INSERT INTO _sync_conflict(version, kind, tab, key, named_key, clashes, work, rows, lost_from, lost_at, action)
                VALUES (1, ?1, 'lines', x'', ?2, ?2, ?3, ?4, 1, 1, 'held')";
     let rows = i64::try_from(changes.rows()).expect("few rows");
@@ -32,7 +33,7 @@ fn two_deletes() -> PieceBuilder {
 fn held_pieces_are_merged_as_the_device_that_sent_them() {
     let mut story = Story::begin();
     story.write(SECOND, "UPDATE lines SET good = 4 WHERE id = 2").meet();
-    held(&story, "deletes", two_deletes());
+    held(&mut story, "deletes", two_deletes());
     story
         .refuses(1, &Edit(vec![("good".to_owned(), Value::Integer(1))]), &["it stands for 2 rows"])
         .decide(1, &TakeLoser)
@@ -44,11 +45,11 @@ fn held_pieces_are_merged_as_the_device_that_sent_them() {
 fn what_comes_of_held_pieces_is_told() {
     let mut story = Story::begin();
     story.write(SECOND, "UPDATE lines SET good = 4 WHERE id = 2").meet();
-    held(&story, "deletes", two_deletes());
+    held(&mut story, "deletes", two_deletes());
     let told = story.world.decide(1, &TakeLoser).expect("the entry closes").told;
     assert!(told[0].starts_with("conflict 2 came of it: lines id=2, the delete was overruled"), "{told:?}");
     let mut story = Story::begin();
-    held(&story, "deletes", two_deletes());
+    held(&mut story, "deletes", two_deletes());
     story.decide(1, &Dismiss).finds("SELECT id FROM lines", "1 2 3");
 }
 
@@ -58,7 +59,7 @@ fn released_rows_reach_also_the_device_that_sent_them() {
     let row = [ValueRef::Text(b"w"), ValueRef::Text(b"held"), ValueRef::Integer(1_000)];
     changes.push(Kind::Insert, "bags", 1, &["code", "note"], row);
     let mut story = Story::begin();
-    held(&story, "role", changes);
+    held(&mut story, "role", changes);
     story.decide(1, &TakeLoser).finds("SELECT note, good FROM bags WHERE code = 'w'", "held|0");
 }
 
@@ -68,7 +69,7 @@ fn pieces_without_a_place_at_the_hub_are_held_on() {
     let row = [ValueRef::Integer(1), ValueRef::Text(b"x"), ValueRef::Integer(1_000)];
     changes.push(Kind::Insert, "later", 1, &["id", "note"], row);
     let mut story = Story::begin();
-    held(&story, "schema", changes);
+    held(&mut story, "schema", changes);
     story.refuses(1, &TakeLoser, &["later id=1", "does not have this table"]);
     story.write(HUB, "CREATE TABLE later(id INTEGER PRIMARY KEY, note TEXT)");
     story.decide(1, &TakeLoser).finds("SELECT id, note FROM later", "1|x");

@@ -68,14 +68,23 @@ impl Story {
         let bounds = HoldDeletes { rows: 3, share: 0.5 };
         policy.tables.get_mut("mass").expect("named above").hold_deletes = bounds;
         let mut world = World::new(shape, policy, 2);
+        world.remember_snapshot();
         world.settle();
         world.unlink(0);
         world.unlink(1);
         Self { world }
     }
 
+    /// The test writes into our own tables, which no journal knows of.
+    pub(crate) fn forget_snapshots(&mut self) {
+        self.world.forget_snapshots();
+    }
+
     /// A program writes, all or nothing.
     pub(crate) fn write(&mut self, node: usize, sql: &str) -> &mut Self {
+        if sql.contains("_sync_") {
+            self.world.forget_snapshots();
+        }
         self.world.pass(1_000);
         self.world
             .program(node)

@@ -133,6 +133,7 @@ fn play(page: &Page, case: &Case, backwards: bool) {
     // A shape is `Copy`: its text lives as long as the test.
     let shape = Shape { name: "page", sql: Box::leak(page.sql.clone().into_boxed_str()), tables: &[] };
     let mut world = World::new(&shape, page.policy.clone(), u16::try_from(devices).expect("few"));
+    world.remember_snapshot();
     write(&mut world, 0, &case.before);
     world.settle();
     (0..devices).for_each(|edge| world.unlink(edge));

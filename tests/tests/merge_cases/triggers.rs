@@ -48,6 +48,7 @@ fn world(triggers: &str) -> World {
     }
     let sql: &'static str = format!("{SCHEMA} {triggers}").leak();
     let mut world = World::new(&Shape { sql, ..SHAPE }, policy, 2);
+    world.remember_snapshot();
     world.settle();
     world
 }

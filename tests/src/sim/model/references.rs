@@ -154,6 +154,7 @@ fn commit(world: &World, node: usize, sql: &str, ledger: &mut Ledger) {
 
 fn play(shape: &Shape, steps: &[Step], governed: bool, mut restarts: Option<Random>) -> Outcome {
     let mut world = World::new(shape, policy(shape, governed), DEVICES);
+    world.remember_snapshot();
     let mut ledger = Ledger::new(shape, &rows(world.program(0), shape));
     let mut next_tag = 0;
     for step in steps {
