@@ -5,33 +5,33 @@
 //! say that the backup exists. `tier` and `retention` decide what is due and what goes, as pure functions;
 //! `make`, `verify` and `prune` carry it out under one lock per hub. One bad vault never harms the others.
 
-mod calendar;
+pub(crate) mod calendar;
 mod catalog;
-mod check;
-mod contents;
+pub(crate) mod check;
+pub(crate) mod contents;
 mod copy;
 #[cfg(test)]
 mod faults;
 mod lock;
 mod make;
-mod manifest;
-mod pack;
+pub(crate) mod manifest;
+pub(crate) mod pack;
 mod prune;
-mod record;
+pub(crate) mod record;
 mod retention;
 mod settings;
-mod snapshot;
-mod tier;
-mod vault;
+pub(crate) mod snapshot;
+pub(crate) mod tier;
+pub(crate) mod vault;
 mod verify;
-mod zone;
+pub(crate) mod zone;
 
 use crate::database::DatabaseError;
 use crate::folder::Folder;
 pub(crate) use catalog::{Catalog, CopyState, Listed, Placed};
 pub(crate) use lock::BackupLock;
 pub(crate) use record::Problem;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{BeforeRestore, Settings};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -115,6 +115,11 @@ impl Backups {
     /// The slots of all tiers in which a moment lies.
     pub(crate) fn slots(&self, now: i64) -> Vec<String> {
         self.plans.iter().map(|plan| self.slot(plan, now)).collect()
+    }
+
+    /// The site's time zone.
+    pub(crate) const fn zone(&self) -> &Zone {
+        &self.zone
     }
 
     fn slot(&self, plan: &TierPlan, now: i64) -> String {

@@ -10,6 +10,7 @@ mod init;
 mod invite;
 mod migrate;
 mod output;
+mod restore;
 mod status;
 
 use crate::config::ConfigError;
@@ -70,6 +71,8 @@ enum Command {
     Verify(backup::VerifyArguments),
     /// Remove backups that no tier keeps any more.
     Prune(backup::PruneArguments),
+    /// Bring the database back from a backup, a file or a moment; `restore undo` takes that back.
+    Restore(restore::Arguments),
     /// List what could not be merged or was overruled, and decide about it.
     Conflicts(conflicts::Arguments),
 }
@@ -95,6 +98,8 @@ enum CliError {
     Daemon(#[from] DaemonError),
     #[error(transparent)]
     Backup(#[from] crate::backup::BackupError),
+    #[error(transparent)]
+    Restore(#[from] crate::restore::RestoreError),
     #[error(transparent)]
     Migrate(Box<MigrateError>),
     #[error(
@@ -163,6 +168,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Backups => backup::list(place),
         Command::Verify(arguments) => backup::verify(place, &arguments),
         Command::Prune(arguments) => backup::prune(place, &arguments),
+        Command::Restore(arguments) => restore::run(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),
     }
 }

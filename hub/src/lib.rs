@@ -15,5 +15,6 @@ pub mod devices;
 pub mod engine;
 mod folder;
 pub mod link;
+mod restore;
 mod span;
 pub mod store;
