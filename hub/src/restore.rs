@@ -8,6 +8,8 @@
 //! Nothing here replaces, renames or copies over the live file.
 
 mod choice;
+#[cfg(test)]
+mod faults;
 mod hold;
 mod live;
 mod plan;

@@ -9,6 +9,7 @@
 //! * `decide`: the operator decides about the conflict list
 //! * `migrate`: numbered changes of the schema, with and without the daemon
 //! * `backup`: what is listed restores
+//! * `restore`: what a backup held is the database again, or nothing has changed
 //! * `daemon`: where it listens, that it is alone, and how it stops
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
@@ -27,6 +28,8 @@ mod migrate;
 mod program;
 #[path = "cli/read.rs"]
 mod read;
+#[path = "cli/restore.rs"]
+mod restore;
 
 use program::{Folder, tt_hub};
 
@@ -51,6 +54,8 @@ fn what_is_not_understood_is_bad_usage() {
         &["backup", "--tier", "minutely"],
         &["verify", "a", "b"],
         &["prune", "now"],
+        &["restore"],
+        &["restore", "a", "--at", "7"],
     ] {
         let said = folder.hub(arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
@@ -76,6 +81,7 @@ fn without_a_hub_every_command_names_the_folder_and_init() {
         &["backups"],
         &["verify"],
         &["prune"],
+        &["restore", "a", "--force"],
     ] {
         let said = folder.hub(command);
         assert_eq!(said.code, 1, "{command:?}");

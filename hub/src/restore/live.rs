@@ -106,7 +106,7 @@ pub(super) fn check(live: &Path, prepared: &Contents) -> Result<Option<String>, 
 
 fn compare(conn: &Connection, prepared: &Contents) -> rusqlite::Result<Result<Option<String>, String>> {
     if let Some(problem) = contents::integrity_problems(conn)?.first() {
-        return Ok(Err(format!("integrity_check says: {problem}")));
+        return Ok(Err(format!("integrity_check says: {}", problem.replace('\n', " "))));
     }
     let found = contents::read(conn)?;
     let Some(difference) = prepared.difference(&found) else { return Ok(Ok(None)) };
@@ -125,7 +125,7 @@ fn compare(conn: &Connection, prepared: &Contents) -> rusqlite::Result<Result<Op
 }
 
 /// The replicated tables, and those of them to which programs have written since the last version.
-fn touched(conn: &Connection) -> rusqlite::Result<(Vec<String>, Vec<String>)> {
+pub(super) fn touched(conn: &Connection) -> rusqlite::Result<(Vec<String>, Vec<String>)> {
     let text = state::get_text(conn, state::POLICY)?.unwrap_or_else(|| policy::SHIPPED.to_owned());
     let policy = policy::parse("policy", &text).unwrap_or_else(|_| policy::shipped());
     let replica = Replica::look(conn, &policy)?;

@@ -4,6 +4,7 @@
 mod rows;
 
 use super::RestoreError;
+use super::live::touched;
 use super::prepare::{Kind, kind};
 use super::safety::is_damaged;
 use crate::database::{self, DatabaseError};
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) devices: Vec<DevicePlan>,
     /// Rows that programs at the hub wrote since, by table: nobody sends them again.
     pub(crate) written_at_hub: BTreeMap<String, u64>,
+    /// Tables to which programs at the hub have written what is no version yet; the safety copy has that, too.
+    pub(crate) not_cut: Vec<String>,
     /// When the last changeset came in that the file lacks, in milliseconds since 1970.
     pub(crate) newest_lost_at: Option<i64>,
     /// Open entries of the conflict list that only the safety copy has, when the file is adopted.
@@ -90,6 +93,7 @@ fn compare(live: &Connection, restored: &Connection, fetched: &Path) -> rusqlite
     }
     plan.devices = of_devices(live, restored, adopted)?;
     plan.newest_lost_at = newest_lost(live, restored, adopted)?;
+    plan.not_cut = touched(live)?.1;
     plan.written_at_hub = written_at_hub(live, if adopted { None } else { Some(restored) })?;
     Ok(plan)
 }

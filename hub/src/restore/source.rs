@@ -127,7 +127,9 @@ fn from_file(path: &Path, to: &Path) -> Result<Source, RestoreError> {
     let problems = || contents::integrity_problems(&Connection::open(to)?);
     match problems() {
         Ok(problems) if problems.is_empty() => {}
-        Ok(problems) => return Err(unusable(format!("integrity_check says: {}", problems[0]))),
+        Ok(problems) => {
+            return Err(unusable(format!("integrity_check says: {}", problems[0].replace('\n', " "))));
+        }
         Err(error) => return Err(unusable(error.to_string())),
     }
     if manifest_beside(path).is_none() {

@@ -69,6 +69,11 @@ pub(super) fn plan(label: &str, plan: &Plan, zone: &Zone) -> String {
             writeln!(text, "  {table}: {rows} rows").unwrap_or_default();
         }
     }
+    if !plan.not_cut.is_empty() {
+        let tables = plan.not_cut.join(", ");
+        writeln!(text, "Written at the hub just now, and in the safety copy only: rows of {tables}.")
+            .unwrap_or_default();
+    }
     if plan.conflicts_left > 0 {
         writeln!(text, "{} open entries of the conflict list stay in the safety copy.", plan.conflicts_left)
             .unwrap_or_default();
