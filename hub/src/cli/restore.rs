@@ -34,13 +34,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> {
-    let folder = Folder::of_hub(&std::path::absolute(&place.data)?)?;
     let asks = !arguments.force && !arguments.dry_run;
     if arguments.what.is_none() && arguments.at.is_none() && !arguments.interactive {
         let usage =
             "restore what? Name a backup (`tt-hub backups` lists them) or a file, or add --interactive";
         return Err(CliError::Usage(usage.to_owned()));
     }
+    let folder = Folder::of_hub(&std::path::absolute(&place.data)?)?;
     if asks && !arguments.interactive && !io::stdin().is_terminal() {
         let usage =
             "there is no terminal to ask on: look at what would change with --dry-run, then add --force";

@@ -14,8 +14,9 @@ use std::time::Duration;
 use tt_migrations::replica::Replica;
 use tt_migrations::{audit, connection, policy, state};
 
-/// Between two attempts to lock the file; SQLite itself waits, too.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between two attempts to lock the file; SQLite itself waits as long, too. Short, because a program that writes
+/// all the time leaves only short gaps.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Notices whether anybody has written to the live file.
 pub(super) struct Watch {
