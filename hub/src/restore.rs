@@ -147,7 +147,13 @@ impl Drop for Scratch {
 }
 
 impl Scratch {
+    /// What was fetched; it stays as it is.
     fn fetched(&self) -> PathBuf {
+        self.0.join("fetched.db")
+    }
+
+    /// The hub's next database, made from it.
+    fn next(&self) -> PathBuf {
         self.0.join("next.db")
     }
 
@@ -213,7 +219,7 @@ impl Restores {
         let mut ready = self.make_ready(scratch, source, now_ms, watcher)?;
         watcher(Step::Lock)?;
         hold.confirm()?;
-        live::write(&self.database, &scratch.fetched(), self.patience, &mut || {
+        live::write(&self.database, &scratch.next(), self.patience, &mut || {
             if watch.changed()? {
                 // A program has written since. Nobody can write now, so this time it is all of it.
                 let stale = ready.safety.id.clone();
@@ -254,10 +260,10 @@ impl Restores {
             path: if safety.whole { &former } else { &self.database },
             whole: safety.whole,
         };
-        let prepared = self.prepare(&scratch.fetched(), former, mark, now_ms)?;
+        let prepared = self.prepare(&scratch.fetched(), &scratch.next(), former, mark, now_ms)?;
         watcher(Step::Intend)?;
         self.record_intent(&prepared.mark)?;
-        let contents = contents_of(&scratch.fetched())?;
+        let contents = contents_of(&scratch.next())?;
         Ok(Ready { safety, begun: prepared.begun, notes: prepared.notes, contents })
     }
 

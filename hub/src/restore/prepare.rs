@@ -11,6 +11,7 @@ use crate::database::DatabaseError;
 use crate::devices;
 use crate::store::epoch::{self, Begun, Floor};
 use crate::store::{HubStore, StoreError};
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -50,9 +51,10 @@ pub(super) struct Former<'f> {
 }
 
 impl Restores {
-    /// Prepares the file at `next`. Doing it twice does no harm.
+    /// Makes `next` from what was fetched. When it is there already it is made anew, in place.
     pub(super) fn prepare(
         &self,
+        fetched: &Path,
         next: &Path,
         former: Former<'_>,
         mark: Mark,
@@ -60,9 +62,10 @@ impl Restores {
     ) -> Result<Prepared, RestoreError> {
         let failed = |error: rusqlite::Error| DatabaseError::new(next, &error);
         let present = open_former(former)?;
+        same_page_size(fetched, &present).map_err(failed)?;
+        copy(fetched, next).map_err(failed)?;
         let kind = kind(&Connection::open(next).map_err(failed)?, &present).map_err(failed)?;
         let mut notes = Vec::new();
-        same_page_size(next, &present).map_err(failed)?;
         if kind == Kind::Own {
             if let Some(reason) = of_newer_program(next).map_err(failed)? {
                 return Err(RestoreError::Unusable { what: mark.id, reason });
@@ -175,9 +178,9 @@ fn columns(conn: &Connection, table: &str) -> rusqlite::Result<BTreeSet<String>>
 }
 
 /// The live file keeps its page size: SQLite copies pages as they are.
-fn same_page_size(next: &Path, present: &Connection) -> rusqlite::Result<()> {
+fn same_page_size(fetched: &Path, present: &Connection) -> rusqlite::Result<()> {
     let size = |conn: &Connection| conn.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0));
-    let conn = Connection::open(next)?;
+    let conn = Connection::open(fetched)?;
     let wanted = size(present)?;
     if size(&conn)? != wanted {
         conn.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
@@ -185,6 +188,20 @@ fn same_page_size(next: &Path, present: &Connection) -> rusqlite::Result<()> {
         conn.execute_batch("VACUUM")?;
     }
     Ok(())
+}
+
+/// Through SQLite, because a connection may have the copy open.
+fn copy(fetched: &Path, next: &Path) -> rusqlite::Result<()> {
+    let mut copy = Connection::open(next)?;
+    copy.pragma_update(None, "synchronous", "OFF")?;
+    let from = Connection::open(fetched)?;
+    match Backup::new(&from, &mut copy)?.step(-1)? {
+        StepResult::Done => Ok(()),
+        _ => {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            Err(rusqlite::Error::SqliteFailure(code, Some("the scratch file is busy".to_owned())))
+        }
+    }
 }
 
 /// Takes away what is left of a device or another hub, and gives it this hub's policy.
