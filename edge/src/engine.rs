@@ -237,6 +237,7 @@ impl Engine {
                 return Ok(Some(Step::Frame(EdgeFrame::Piece(piece))));
             }
             Output::Acknowledge(ack) => self.store.acknowledge(&ack)?,
+            Output::Forget(watermark) => self.store.forget_safe(watermark)?,
             Output::ClockOffset(offset) => self.store.set_clock_offset(offset)?,
             Output::Apply(feed) => self.apply(now, feed)?,
             Output::Compared(compared) => {

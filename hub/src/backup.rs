@@ -28,7 +28,7 @@ pub(crate) mod zone;
 
 use crate::database::DatabaseError;
 use crate::folder::Folder;
-pub(crate) use catalog::{Catalog, CopyState, Listed, Placed};
+pub(crate) use catalog::{Catalog, CopyState, Listed, Placed, Verified, verified};
 pub(crate) use lock::BackupLock;
 pub(crate) use record::Problem;
 pub(crate) use settings::{BeforeRestore, Settings};

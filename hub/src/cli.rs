@@ -6,6 +6,7 @@
 mod backup;
 mod conflicts;
 mod edges;
+mod history;
 mod init;
 mod invite;
 mod migrate;
@@ -75,6 +76,8 @@ enum Command {
     Restore(restore::Arguments),
     /// List what could not be merged or was overruled, and decide about it.
     Conflicts(conflicts::Arguments),
+    /// Who changed a row, when, from what to what.
+    History(history::Arguments),
 }
 
 /// Why a command failed.
@@ -170,6 +173,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Prune(arguments) => backup::prune(place, &arguments),
         Command::Restore(arguments) => restore::run(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),
+        Command::History(arguments) => history::run(place, &arguments),
     }
 }
 

@@ -28,6 +28,22 @@ pub(crate) struct Config {
     pub(crate) advertise: Vec<String>,
     /// Tiers and vaults.
     pub(crate) backup: backup::Settings,
+    /// How long the journal is kept.
+    pub(crate) journal: Journal,
+}
+
+/// The `[journal]` part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Journal {
+    /// Any moment of so many days can be brought back.
+    pub(crate) keep_days: u32,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { keep_days: 35 }
+    }
 }
 
 #[derive(Deserialize)]
@@ -38,6 +54,8 @@ struct Written {
     advertise: Option<Spanned<Vec<String>>>,
     #[serde(default)]
     backup: backup::Settings,
+    #[serde(default)]
+    journal: Journal,
 }
 
 /// Why the settings cannot be used.
@@ -83,6 +101,7 @@ impl Config {
             http: written.http.unwrap_or(HTTP),
             advertise: written.advertise.map(Spanned::into_inner).unwrap_or_default(),
             backup: written.backup,
+            journal: written.journal,
         };
         let refused = |problem| ConfigError::Backup { path: folder.config(), problem };
         config.backup.check().map_err(refused)?;

@@ -27,6 +27,8 @@ use crate::config::{Config, ConfigError};
 use crate::control::Host;
 use crate::database::{self, DatabaseError};
 use crate::folder::{Folder, FolderError};
+use crate::journal::ship::{self, Course};
+use crate::journal::watermark::Watermark;
 use crate::link::{LinkError, Listener};
 use crate::restore::{RestoreError, Restores};
 use crate::store::{HubStore, StoreError};
@@ -38,6 +40,7 @@ use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -49,6 +52,9 @@ use tt_protocol::policy::Policy;
 
 /// Asynchronous threads: they only carry bytes.
 const WORKERS: usize = 2;
+
+/// How long the end waits for the vaults to take the last of the journal; they get it at the next start, too.
+const LAST_SHIPMENT: Duration = Duration::from_secs(2);
 
 /// How to serve.
 #[derive(clap::Args)]
@@ -125,7 +131,7 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
     let authority = Authority::load(folder.path())?;
     let path = folder.database();
     let policy = kept_policy(&path)?;
-    let store = open_store(&path, policy)?;
+    let store = open_store(&folder, policy)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -156,9 +162,8 @@ fn settle_restore(folder: &Folder, config: &Config) -> Result<Option<String>, Da
 /// held, none starts.
 pub(crate) fn open_alone(folder: &Folder) -> Result<(Lock, HubStore), DaemonError> {
     let lock = Lock::take(folder)?;
-    let path = folder.database();
-    let policy = kept_policy(&path)?;
-    Ok((lock, open_store(&path, policy)?))
+    let policy = kept_policy(&folder.database())?;
+    Ok((lock, open_store(folder, policy)?))
 }
 
 /// The policy that `init` put into the database.
@@ -171,10 +176,11 @@ pub(crate) fn kept_policy(path: &Path) -> Result<Policy, DaemonError> {
     }
 }
 
-fn open_store(path: &Path, policy: Policy) -> Result<HubStore, DaemonError> {
-    HubStore::open(path, policy).map_err(|source| match source {
-        StoreError::Sqlite(error) => DatabaseError::new(path, &error).into(),
-        source => DaemonError::Store { path: path.to_owned(), source },
+fn open_store(folder: &Folder, policy: Policy) -> Result<HubStore, DaemonError> {
+    let path = folder.database();
+    HubStore::open_journaled(&path, policy, &folder.journal()).map_err(|source| match source {
+        StoreError::Sqlite(error) => DatabaseError::new(&path, &error).into(),
+        source => DaemonError::Store { path, source },
     })
 }
 
@@ -202,6 +208,9 @@ struct Listening {
     authority: Arc<Authority>,
     host: Host,
     backups: Backups,
+    /// The same vaults, for the journal.
+    vaults: Option<Backups>,
+    keep_days: u32,
 }
 
 impl Listening {
@@ -222,6 +231,7 @@ impl Listening {
             .map_err(|source| DaemonError::Http { address: config.http, source })?;
         let control = control::Socket::bind(&folder)?;
         let backups = Backups::open(&folder, &config.backup)?;
+        let vaults = Some(Backups::open(&folder, &config.backup)?);
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
         let host = Host { fingerprint: authority.fingerprint(), addresses: config.addresses(quic) };
         Ok(Self {
@@ -236,11 +246,19 @@ impl Listening {
             authority: Arc::new(authority),
             host,
             backups,
+            vaults,
+            keep_days: config.journal.keep_days,
         })
     }
 }
 
-fn run(runtime: &Runtime, listening: Listening, store: HubStore) -> Result<(), DaemonError> {
+fn run(runtime: &Runtime, mut listening: Listening, mut store: HubStore) -> Result<(), DaemonError> {
+    let (course, watermark) = (Arc::new(Course::default()), Watermark::default());
+    if let Some(vaults) = listening.vaults.take() {
+        ship::begin(vaults, (&listening.folder.journal(), listening.keep_days), &course, &watermark)
+            .map_err(|source| DaemonError::System { what: "threads", source })?;
+    }
+    store.follow_watermark(watermark.clone());
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let shared = Shared::new(events, store.version());
     let path = listening.folder.database();
@@ -256,6 +274,8 @@ fn run(runtime: &Runtime, listening: Listening, store: HubStore) -> Result<(), D
             feeds,
             audits,
             shared: Arc::clone(&shared),
+            course: Arc::clone(&course),
+            watermark,
         },
         inbox,
         dead,
@@ -264,6 +284,7 @@ fn run(runtime: &Runtime, listening: Listening, store: HubStore) -> Result<(), D
     let served = runtime.block_on(serve_links(listening, &shared, writer_died));
     let _ = shared.events.blocking_send(Event::Stop);
     let joined = writer.join().map_err(|_| DaemonError::WriterDied);
+    course.end(LAST_SHIPMENT);
     served.and(joined)
 }
 

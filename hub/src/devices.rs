@@ -7,8 +7,10 @@
 //! A device number is given out once, ever: ids made under it may sleep in a lost device for years.
 
 mod admission;
+mod journaled;
 
 pub use admission::{Admission, Invitation, invite, redeem};
+pub(crate) use journaled::replace;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
 use tt_protocol::ids::DEVICE_MAX;
@@ -167,9 +169,14 @@ pub fn by_certificate(conn: &Connection, sha256: &[u8; 32]) -> Result<Option<Dev
 ///
 /// # Errors
 /// When SQLite refuses.
-pub fn record_certificate(conn: &Connection, device: EdgeId, sha256: &[u8; 32]) -> Result<(), DevicesError> {
+pub fn record_certificate(
+    conn: &Connection,
+    device: EdgeId,
+    sha256: &[u8; 32],
+    now: Millis,
+) -> Result<(), DevicesError> {
     conn.execute("UPDATE _sync_edge SET cert_sha256 = ? WHERE device = ?", params![sha256, device.0])?;
-    Ok(())
+    journaled::tell(conn, now)
 }
 
 /// Cuts off the device of that name and withdraws its open invitation. Gives the device whose
@@ -182,6 +189,7 @@ pub fn revoke(conn: &Connection, name: &str, now: Millis) -> Result<Option<EdgeI
         let cut_off = cut_off(conn, name, now)?;
         let withdrawn = conn.execute("DELETE FROM _sync_token WHERE name = ? AND used_at IS NULL", [name])?;
         if cut_off.is_some() || withdrawn > 0 {
+            journaled::tell(conn, now)?;
             return Ok(cut_off);
         }
         match by_name(conn, name)? {

@@ -39,6 +39,8 @@ pub struct Engine {
     staged: HashMap<EdgeId, Staged>,
     merging: Vec<(LinkId, Changeset)>,
     local_dirty: bool,
+    /// What the sessions were told is safe.
+    watermark: Version,
 }
 
 impl Engine {
@@ -51,6 +53,7 @@ impl Engine {
             staged: HashMap::new(),
             merging: Vec::new(),
             local_dirty: true,
+            watermark: Version(0),
         }
     }
 
@@ -164,6 +167,8 @@ impl Engine {
     /// # Errors
     /// When the store fails as a whole. Nothing that waits is acknowledged then; edges send again.
     pub fn step(&mut self, now: Millis) -> Result<Vec<Action>, StoreError> {
+        // Devices that joined and the like: whoever did that has no answer yet, or it does not matter to him.
+        self.store.flush()?;
         if self.local_dirty {
             self.local_dirty = false;
             if self.store.written_by_others()? && self.store.cut_local(now)? {
@@ -176,6 +181,7 @@ impl Engine {
             self.merge(now)?;
             self.collect(now, &mut actions)?;
         }
+        self.tell_watermark(now, &mut actions)?;
         Ok(actions)
     }
 
@@ -229,6 +235,19 @@ impl Engine {
         }
         self.announce();
         Ok(())
+    }
+
+    /// What is safe moves also when nothing else happens.
+    fn tell_watermark(&mut self, now: Millis, actions: &mut Vec<Action>) -> Result<(), StoreError> {
+        let watermark = self.store.watermark();
+        if watermark == self.watermark {
+            return Ok(());
+        }
+        self.watermark = watermark;
+        for session in self.sessions.values_mut() {
+            session.handle_watermark(watermark);
+        }
+        self.collect(now, actions)
     }
 
     fn announce(&mut self) {

@@ -76,6 +76,11 @@ impl Folder {
         self.0.join("hub.addr.json")
     }
 
+    /// The journal's segments.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
     /// Numbered SQL of the operator's.
     pub(crate) fn migrations(&self) -> PathBuf {
         self.0.join("migrations")

@@ -14,6 +14,7 @@ mod database;
 pub mod devices;
 pub mod engine;
 mod folder;
+pub mod journal;
 pub mod link;
 mod restore;
 mod span;

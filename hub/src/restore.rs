@@ -70,9 +70,9 @@ pub(crate) enum RestoreError {
     #[error("no verified backup is as old as {0}: `tt-hub backups` lists them, the oldest first")]
     TooOld(String),
     #[error(
-        "the journal does not reach {to}: the nearest older backup is {id}; restore that one, or name another"
+        "the journal does not reach {to} ({why}): the nearest older backup is {id}; restore that one, or name another"
     )]
-    Journal { to: String, id: String },
+    Journal { to: String, id: String, why: String },
     #[error("there is no restore to undo: the present database does not come from one")]
     NothingToUndo,
     #[error("the present database cannot be kept safe: {0}; nothing was changed")]
@@ -116,6 +116,8 @@ pub(crate) type Watcher<'w> = &'w mut dyn FnMut(Step) -> Result<(), RestoreError
 /// Restores of one hub.
 pub(crate) struct Restores {
     database: PathBuf,
+    /// The hub's own journal.
+    journal: PathBuf,
     root: PathBuf,
     pub(crate) backups: Backups,
     before: BeforeRestore,
@@ -168,6 +170,7 @@ impl Restores {
         let root = folder.path().join("backups");
         Ok(Self {
             database: folder.database(),
+            journal: folder.journal(),
             backups: Backups::open(folder, settings)?,
             before: settings.before_restore(),
             vault: FolderVault::new("before_restore", &root.join("before_restore"), true),

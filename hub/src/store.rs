@@ -6,15 +6,19 @@
 
 mod alias;
 pub mod audit;
+mod clock;
 pub mod conflict;
+mod ddl;
 pub mod decide;
 pub mod epoch;
 pub mod feed;
+pub(crate) mod journaled;
 mod local;
 mod log;
 mod merge;
 pub mod migrate;
 mod once;
+pub mod replayed;
 mod same;
 mod schema;
 pub mod snapshot;
@@ -23,7 +27,12 @@ mod trash;
 pub use merge::MergeError;
 
 use crate::devices;
+use crate::journal::record::Local;
+use crate::journal::watermark::Watermark;
+use crate::journal::writer::{JournalError, Tail, Writer};
+use clock::MergeClock;
 use feed::Feed;
+use journaled::Places;
 use once::{find_merged, is_about_the_file, merge_one};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
@@ -57,6 +66,9 @@ pub enum StoreError {
     /// A changeset could not be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// What is in the database did not go into the journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 /// A changeset that waits to be merged.
@@ -104,6 +116,11 @@ pub struct HubStore {
     told: programs_triggers::Told,
     /// The shape of the file at which it was last looked what went, and what need not wait any more.
     looked_at: i64,
+    clock: MergeClock,
+    /// Where ids stood after the last commit, as far as the journal was told.
+    places: Places,
+    journal: Option<Writer>,
+    watermark: Option<Watermark>,
 }
 
 impl HubStore {
@@ -123,8 +140,26 @@ impl HubStore {
             data_version: -1,
             told: programs_triggers::Told::default(),
             looked_at: -1,
+            clock: MergeClock::default(),
+            places: Places::new(),
+            journal: None,
+            watermark: None,
         };
+        store.clock.rule(&store.conn)?;
         store.prepare()?;
+        Ok(store)
+    }
+
+    /// Opens the canonical database and its journal, which is begun when it is not there.
+    ///
+    /// # Errors
+    /// When a file cannot be opened or is not usable.
+    pub fn open_journaled(path: &Path, policy: Policy, journal: &Path) -> Result<Self, StoreError> {
+        let mut store = Self::open(path, policy)?;
+        let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        journaled::begin(&tx)?;
+        tx.commit()?;
+        store.journal = Some(Writer::open(journal, &store.conn)?);
         Ok(store)
     }
 
@@ -207,10 +242,34 @@ impl HubStore {
         Ok(Standing { epoch, version, merged, merged_as, hash_of_last, watermark: self.watermark(), now })
     }
 
-    /// The version that is safe. Until there are vaults, that is what the hub itself has on disk.
+    /// The version that is safe: in the vaults, if somebody looks after that, else what the hub has on disk.
     #[must_use]
-    pub const fn watermark(&self) -> Version {
-        self.version
+    pub fn watermark(&self) -> Version {
+        self.watermark.as_ref().map_or(self.version, Watermark::version)
+    }
+
+    /// From now on this says what is safe.
+    pub fn follow_watermark(&mut self, watermark: Watermark) {
+        self.watermark = Some(watermark);
+    }
+
+    /// How far the journal on disk goes; `None` when there is none.
+    #[must_use]
+    pub fn tail(&self) -> Option<Tail> {
+        self.journal.as_ref().map(Writer::tail)
+    }
+
+    /// Sees to it that the journal on disk has all that the database has.
+    ///
+    /// # Errors
+    /// When SQLite or the system fails. Nobody may be told of what was done then.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        match &mut self.journal {
+            Some(journal) if journaled::last(&self.conn)? != Some(journal.tail().last) => {
+                Ok(journal.flush(&self.conn)?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// True when programs have written to the file since the last look.
@@ -246,7 +305,9 @@ impl HubStore {
         now: Millis,
     ) -> Result<Vec<Result<Outcome, MergeError>>, StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut version = begin(&tx, &self.policy, &mut self.replica, self.looked_at, now)?;
+        self.clock.set(now);
+        let looked_at = (self.looked_at, &self.places);
+        let mut version = begin(&tx, &self.policy, &mut self.replica, looked_at, now)?;
         let mut outcomes = Vec::with_capacity(changesets.len());
         for changeset in changesets {
             let outcome = merge_one(&tx, &mut self.replica, &self.policy, changeset, &mut version, now);
@@ -260,15 +321,28 @@ impl HubStore {
         }
         if self.replica.schema_version != self.looked_at {
             schema::release(&tx, &self.replica, &self.policy, &mut version, now)?;
+            journaled::know_schema(&tx)?;
         }
         if version != self.version {
             state::set(&tx, state::VERSION, version.0 as i64)?;
+            if let Some(journal) = &self.journal {
+                journaled::forget(&tx, journal.tail().last)?;
+            }
         }
         tx.commit()?;
         self.version = version;
         self.tell_left_out()?;
         self.looked_at = self.replica.schema_version;
+        self.committed()?;
         Ok(outcomes)
+    }
+
+    /// To be called after every commit: the journal gets what it says, before anybody is told of it.
+    fn committed(&mut self) -> Result<(), StoreError> {
+        if journaled::last(&self.conn)?.is_some() {
+            self.places = journaled::places(&self.conn)?;
+        }
+        self.flush()
     }
 
     /// Names the triggers of programs that do not fire in a merge although something depends on them, once.
@@ -295,13 +369,16 @@ fn begin(
     conn: &Connection,
     policy: &Policy,
     replica: &mut Arc<Replica>,
-    looked_at: i64,
+    (looked_at, places): (i64, &Places),
     now: Millis,
 ) -> Result<Version, StoreError> {
     refresh(conn, policy, replica)?;
     let version = Version(state::get(conn, state::VERSION)?.unwrap_or(0).unsigned_abs());
-    let mut moved = local::cut(conn, replica, policy, version.next(), now.0)?;
-    if replica.schema_version != looked_at {
+    let local::Cut { mut moved, pieces } = local::cut(conn, replica, policy, version.next(), now.0)?;
+    let observed = replica.schema_version != looked_at;
+    let mut schema = None;
+    if observed {
+        schema = journaled::schema_change(conn)?;
         moved |= schema::observe(conn, replica, version.next())?;
         // Our own tables have followed, which SQLite counts as well.
         let seen = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
@@ -310,7 +387,10 @@ fn begin(
         }
     }
     moved |= schema::declare(conn, replica, version.next())?;
-    Ok(if moved { version.next() } else { version })
+    let version = if moved { version.next() } else { version };
+    let local = Local { moved, observed, schema, pieces, ..Local::default() };
+    journaled::put_local(conn, version, now, places, local)?;
+    Ok(version)
 }
 
 /// Reads the shape again when a program changed it, and puts capture right.

@@ -46,6 +46,8 @@ pub enum HubFrame {
     Pong(Pong),
     /// Answer to a compare.
     Compared(Compared),
+    /// As in [`Welcome::watermark`], which has moved since.
+    Safe(Version),
 }
 
 /// The edge introduces itself.
@@ -223,6 +225,7 @@ mod tests {
         let ack = Ack { seq: Seq(1), version: Version(2), caught_up: true, watermark: Version(0) };
         assert_eq!(to_bytes(&HubFrame::Ack(ack)), [2, 1, 2, 1, 0]);
         assert_eq!(to_bytes(&HubFrame::Refused("no".into())), [1, 2, b'n', b'o']);
+        assert_eq!(to_bytes(&HubFrame::Safe(Version(9))), [6, 9]);
     }
 
     #[test]

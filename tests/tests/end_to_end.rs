@@ -16,6 +16,7 @@
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `restore`: the operator restores a running hub while devices are linked
+//! * `journal`: every acknowledged changeset is in the journal, the vaults have it, and a row has a history
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
 #[path = "end_to_end/ages.rs"]
@@ -28,6 +29,8 @@ mod decision;
 mod existing;
 #[path = "end_to_end/interrupted.rs"]
 mod interrupted;
+#[path = "end_to_end/journal.rs"]
+mod journal;
 #[path = "end_to_end/keyless.rs"]
 mod keyless;
 #[path = "end_to_end/kills.rs"]

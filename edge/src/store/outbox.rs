@@ -84,6 +84,19 @@ impl EdgeStore {
         Ok(())
     }
 
+    /// Forgets acknowledged changesets up to the watermark.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn forget_safe(&mut self, watermark: Version) -> Result<(), StoreError> {
+        // Losing this write to a power cut loses nothing: what is kept too long does no harm.
+        self.without_sync(|store| {
+            let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            forget(&tx, watermark)?;
+            Ok(tx.commit()?)
+        })
+    }
+
     /// Rows of changesets that the hub has not acknowledged, and when the oldest was cut.
     ///
     /// # Errors

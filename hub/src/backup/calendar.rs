@@ -51,6 +51,14 @@ pub(crate) fn utc(seconds: i64) -> String {
     format!("{}Z", Civil::of(seconds).text())
 }
 
+/// The seconds of a text that [`utc`] made; `None` for another text.
+pub(crate) fn moment(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let date = days(number(0..4)?, number(5..7)?, number(8..10)?);
+    let seconds = date * DAY + number(11..13)? * 3_600 + number(14..16)? * 60 + number(17..19)?;
+    (utc(seconds) == text).then_some(seconds)
+}
+
 /// Days since 1970-01-01 of a date in the Gregorian calendar. Years begin in March here, so that the leap day
 /// is the last of its year (Howard Hinnant, "chrono-compatible low-level date algorithms").
 pub(crate) fn days(year: i64, month: i64, day: i64) -> i64 {

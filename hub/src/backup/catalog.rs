@@ -6,6 +6,7 @@ use super::retention::Entry;
 use super::tier::Tier;
 use super::vault::{self, Vault};
 use std::collections::{BTreeMap, BTreeSet};
+use tt_protocol::number::{Epoch, Millis, Version};
 
 /// A vault and the tiers that it takes.
 pub(crate) struct Placed {
@@ -166,6 +167,28 @@ fn state_of(own: &Manifest, chosen: &Manifest) -> CopyState {
         None if own.verified.is_some() => CopyState::Verified,
         None => CopyState::Damaged("it was never read back".to_owned()),
     }
+}
+
+/// A backup whose copy in one vault was read back whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verified {
+    pub(crate) epoch: Epoch,
+    pub(crate) version: Version,
+    pub(crate) taken_at: Millis,
+}
+
+/// The backups of which this vault has such a copy.
+pub(crate) fn verified(vault: &dyn Vault, names: &[String]) -> Vec<Verified> {
+    let ids = names.iter().filter_map(|name| parse_name(name)).filter(|(_, ending)| *ending == "json");
+    let read = ids.filter_map(|(id, _)| read_manifest(vault, id).ok());
+    let good = read.filter(|manifest| {
+        manifest.verified.is_some() && manifest.damaged.is_none() && names.contains(&manifest.file)
+    });
+    good.filter_map(|manifest| {
+        let taken_at = Millis(super::calendar::moment(&manifest.taken_at)? * 1_000);
+        Some(Verified { epoch: Epoch(manifest.epoch), version: Version(manifest.version), taken_at })
+    })
+    .collect()
 }
 
 fn read_manifest(vault: &dyn Vault, id: &str) -> Result<Manifest, String> {

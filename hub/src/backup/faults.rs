@@ -110,6 +110,10 @@ impl Vault for Faulty {
         self.inner.place()
     }
 
+    fn part(&self, name: &str) -> Box<dyn Vault> {
+        self.inner.part(name)
+    }
+
     fn begin(&self, file: &str) -> io::Result<Box<dyn Upload + '_>> {
         self.step(true)?;
         Ok(Box::new(FaultyUpload {

@@ -20,6 +20,9 @@ pub(crate) trait Vault: Send + Sync {
     /// Where it is, for people.
     fn place(&self) -> String;
 
+    /// A part of it with names of its own, which are in no other list.
+    fn part(&self, name: &str) -> Box<dyn Vault>;
+
     /// Begins to write a file.
     fn begin(&self, file: &str) -> io::Result<Box<dyn Upload + '_>>;
 

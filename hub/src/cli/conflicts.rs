@@ -125,15 +125,15 @@ fn no_filter(filter: &Filter) -> Result<(), CliError> {
 }
 
 /// Names of the devices by number.
-struct Names(BTreeMap<u16, String>);
+pub(super) struct Names(BTreeMap<u16, String>);
 
-fn names(conn: &Connection) -> Result<Names, CliError> {
+pub(super) fn names(conn: &Connection) -> Result<Names, CliError> {
     let devices = devices::list(conn)?.into_iter();
     Ok(Names(devices.map(|device| (device.device.0, device.name)).collect()))
 }
 
 impl Names {
-    fn of(&self, device: u16) -> String {
+    pub(super) fn of(&self, device: u16) -> String {
         match self.0.get(&device) {
             Some(name) => name.clone(),
             None if device == 0 => "hub".to_owned(),

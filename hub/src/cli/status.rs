@@ -4,9 +4,13 @@
 //! replicated, an id space that fills up, a daemon that cannot write.
 
 use super::{CliError, Place, edges, output};
+use crate::backup::Backups;
+use crate::clock;
+use crate::config::Config;
 use crate::database::{self, DatabaseError};
 use crate::devices;
 use crate::folder::Folder;
+use crate::journal::standing::Standing;
 use crate::restore;
 use crate::store::conflict;
 use rusqlite::Connection;
@@ -77,11 +81,22 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
         "digest": combine(named),
         "tables": rows,
         "keyless": replica.keyless,
+        "journal": journal(folder),
         "triggers_left_out": triggers_left_out(&conn, &replica)?,
         "id_space_used": id_space_used(&conn, &replica)?,
         "database": path,
         "bytes": std::fs::metadata(folder.database())?.len(),
     }))
+}
+
+/// How the journal is, here and in the vaults. What cannot be read is said and is no failure of the command.
+fn journal(folder: &Folder) -> Json {
+    let vaults = Config::read(folder).ok().and_then(|config| Backups::open(folder, &config.backup).ok());
+    let vaults = vaults.iter().flat_map(|backups| &backups.vaults).map(|placed| placed.vault.as_ref());
+    match Standing::read(&folder.journal(), vaults, clock::now()) {
+        Ok(standing) => standing.to_json(),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
 }
 
 /// The replicated tables as the daemon sees them; nothing is installed here.

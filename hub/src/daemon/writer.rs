@@ -19,6 +19,8 @@ use crate::ca::Authority;
 use crate::clock;
 use crate::control::Host;
 use crate::engine::{Action, Engine, LinkId};
+use crate::journal::ship::Course;
+use crate::journal::watermark::Watermark;
 use crate::store::{HubStore, StoreError};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -48,6 +50,8 @@ pub(super) struct Parts {
     pub(super) feeds: queue::Sender<Job>,
     pub(super) audits: queue::Sender<audits::Job>,
     pub(super) shared: Arc<Shared>,
+    pub(super) course: Arc<Course>,
+    pub(super) watermark: Watermark,
 }
 
 /// Starts the thread. `dead` is dropped when it ends, however that happens.
@@ -75,6 +79,8 @@ struct Writer {
     feeds: queue::Sender<Job>,
     audits: queue::Sender<audits::Job>,
     shared: Arc<Shared>,
+    course: Arc<Course>,
+    watermark: Watermark,
     links: HashMap<LinkId, (EdgeId, Outlet)>,
     recorder: Recorder,
     cuts: Vec<oneshot::Sender<()>>,
@@ -92,7 +98,7 @@ struct Trouble {
 
 impl Writer {
     fn new(parts: Parts) -> Self {
-        let Parts { store, path, host, authority, feeds, audits, shared } = parts;
+        let Parts { store, path, host, authority, feeds, audits, shared, course, watermark } = parts;
         Self {
             policy: store.policy().as_ref().clone(),
             engine: Some(Engine::new(store)),
@@ -102,6 +108,8 @@ impl Writer {
             feeds,
             audits,
             shared,
+            course,
+            watermark,
             links: HashMap::new(),
             recorder: Recorder::default(),
             cuts: Vec::new(),
@@ -196,6 +204,9 @@ impl Writer {
         match engine.step(clock::now()) {
             Ok(actions) => {
                 self.shared.set_version(engine.store().version());
+                if let Some(tail) = engine.store().tail() {
+                    self.course.go_on(tail, engine.store().epoch());
+                }
                 for action in actions {
                     self.act(action);
                 }
@@ -307,8 +318,10 @@ impl Writer {
     }
 
     fn try_again(&mut self) {
-        match HubStore::open(&self.path, self.policy.clone()) {
-            Ok(store) => {
+        let journal = self.path.with_file_name("journal");
+        match HubStore::open_journaled(&self.path, self.policy.clone(), &journal) {
+            Ok(mut store) => {
+                store.follow_watermark(self.watermark.clone());
                 tracing::info!("the database can be written again");
                 self.shared.set_version(store.version());
                 self.shared.set_failing(None);

@@ -5,7 +5,7 @@
 //!   case the reply was lost; it is told apart by its key.
 //! * The check and the use of a token are one UPDATE, so two devices cannot both win.
 
-use super::{DevicesError, atomically, by_name, cut_off};
+use super::{DevicesError, atomically, by_name, cut_off, journaled};
 use rusqlite::{Connection, OptionalExtension, params};
 use tt_protocol::ids::DEVICE_MAX;
 use tt_protocol::number::{EdgeId, Millis};
@@ -63,6 +63,7 @@ pub fn invite(
             "INSERT INTO _sync_token (secret_sha256, name, role, expires_at) VALUES (?, ?, ?, ?)",
             params![secret.sha256(), name, role, now.0.saturating_add(ttl_ms)],
         )?;
+        journaled::tell(conn, now)?;
         Ok(Invitation { secret, replaced })
     })
 }
@@ -105,6 +106,7 @@ fn admit(
     )?;
     let sql = "UPDATE _sync_token SET device = ? WHERE secret_sha256 = ?";
     conn.execute(sql, params![device.0, secret_sha256])?;
+    journaled::tell(conn, now)?;
     Ok(Admission { device, name, role })
 }
 

@@ -30,7 +30,7 @@ fn an_invited_device_is_admitted_and_found_by_its_certificate() {
     let secret = invited(&conn, "station-1");
     let admission = redeem(&conn, &secret, b"key", NOW).unwrap();
     assert_eq!((admission.device, admission.role.as_str()), (EdgeId(1), "station"));
-    record_certificate(&conn, EdgeId(1), &[7; 32]).unwrap();
+    record_certificate(&conn, EdgeId(1), &[7; 32], NOW).unwrap();
     let device = by_certificate(&conn, &[7; 32]).unwrap().unwrap();
     assert_eq!((device.name.as_str(), device.revoked_at), ("station-1", None));
     assert_eq!(by_certificate(&conn, &[8; 32]).unwrap(), None);
@@ -76,7 +76,7 @@ fn a_lost_reply_is_repeated_to_the_same_key_while_the_token_lives() {
 fn replacing_cuts_off_the_old_device_at_once_and_gives_a_new_number() {
     let conn = database();
     redeem(&conn, &invited(&conn, "a"), b"key", NOW).unwrap();
-    record_certificate(&conn, EdgeId(1), &[1; 32]).unwrap();
+    record_certificate(&conn, EdgeId(1), &[1; 32], NOW).unwrap();
     let again = invite(&conn, "a", "station", HOUR_MS, false, NOW);
     assert!(matches!(again, Err(DevicesError::Exists(name)) if name == "a"));
     let invitation = invite(&conn, "a", "scanner", HOUR_MS, true, later(1)).unwrap();

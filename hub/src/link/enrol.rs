@@ -99,7 +99,7 @@ fn enrol(
     let Application { secret, public_key, .. } = application;
     let admission = devices::redeem(conn, secret, &public_key.bytes, now)?;
     let certificate = authority.sign_device(public_key, admission.device, &admission.name)?;
-    devices::record_certificate(conn, admission.device, &Sha256::digest(&certificate).into())?;
+    devices::record_certificate(conn, admission.device, &Sha256::digest(&certificate).into(), now)?;
     Ok(Enrolled {
         device: admission.device,
         name: admission.name,

@@ -9,7 +9,10 @@ use super::record::{self, Mark};
 use super::{RestoreError, Restores};
 use crate::database::DatabaseError;
 use crate::devices;
+use crate::journal::reader::Reader;
+use crate::journal::record::Lsn;
 use crate::store::epoch::{self, Begun, Floor};
+use crate::store::journaled;
 use crate::store::{HubStore, StoreError};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -99,6 +102,8 @@ impl Restores {
             }
             begun => begun?,
         };
+        store.begin_epoch((begun.epoch, begun.version), self.last_entry(&present), &mark.id, now)?;
+        let conn = store.connection();
         let mark = Mark { epoch: begun.epoch.0, ..mark };
         record::put_mark(conn, &mark).map_err(failed)?;
         drop(store);
@@ -106,6 +111,14 @@ impl Restores {
         drop(open_store(next)?);
         in_one_file(next).map_err(failed)?;
         Ok(Prepared { begun, mark, notes })
+    }
+
+    /// The last entry of the journal that may ever have been: the next epoch's come after it.
+    fn last_entry(&self, present: &Connection) -> Lsn {
+        let known = journaled::last(present).ok().flatten().unwrap_or_default();
+        // A journal that cannot be read begins a new chain, whatever its entries are called.
+        let written = Reader::of_folder(&self.journal).reach().ok().flatten().map(|reach| reach.last);
+        known.max(written.unwrap_or_default())
     }
 
     /// What must not be given out again although the present file may not know it.
@@ -215,7 +228,7 @@ fn strip(next: &Path, present: &Connection, now_ms: i64) -> rusqlite::Result<()>
 }
 
 /// Opens it as the daemon will: what does not work is found out now.
-fn open_store(path: &Path) -> Result<HubStore, RestoreError> {
+pub(super) fn open_store(path: &Path) -> Result<HubStore, RestoreError> {
     let policy = kept_policy(path)?;
     Ok(HubStore::open(path, policy)?)
 }
@@ -226,6 +239,6 @@ fn kept_policy(path: &Path) -> Result<Policy, RestoreError> {
     Ok(text.and_then(|text| policy::parse("policy", &text).ok()).unwrap_or_else(policy::shipped))
 }
 
-fn in_one_file(path: &Path) -> rusqlite::Result<()> {
+pub(super) fn in_one_file(path: &Path) -> rusqlite::Result<()> {
     Connection::open(path)?.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
 }

@@ -37,11 +37,21 @@ pub(super) fn fetch(restores: &Restores, what: &What, to: &Path) -> Result<Sourc
             named(restores, &id, to)
         }
         What::At(target) => {
-            let backup = nearest(restores, *target)?;
-            let mut source = from_vaults(restores, &backup, to)?;
-            replay::up_to(to, &backup.manifest, *target)?;
-            source.label = format!("{} ({target})", source.label);
-            Ok(source)
+            let mut reasons = Vec::new();
+            // A backup of a history that a restore has left leads nowhere; an older one may.
+            for backup in older(restores, *target)? {
+                let mut source = from_vaults(restores, &backup, to)?;
+                match replay::up_to(restores, to, &backup.manifest, *target) {
+                    Ok(notes) => {
+                        source.notes.extend(notes);
+                        source.label = format!("{} ({target})", source.label);
+                        return Ok(source);
+                    }
+                    Err(error) => reasons.push(error),
+                }
+                let _ = fs::remove_file(to);
+            }
+            Err(reasons.into_iter().next().unwrap_or_else(|| RestoreError::TooOld(target.to_string())))
         }
     }
 }
@@ -63,9 +73,9 @@ fn named(restores: &Restores, name: &str, to: &Path) -> Result<Source, RestoreEr
     }
 }
 
-/// The newest verified backup that is not younger than the target.
-fn nearest(restores: &Restores, target: Target) -> Result<Listed, RestoreError> {
-    let is_older = |backup: &&Listed| match target {
+/// Verified backups that are not younger than the target, the nearest first.
+fn older(restores: &Restores, target: Target) -> Result<Vec<Listed>, RestoreError> {
+    let is_older = |backup: &Listed| match target {
         Target::Time(at) => backup.manifest.taken_at <= calendar::utc(at),
         Target::Version(version) => backup.manifest.version <= version,
     };
@@ -73,9 +83,12 @@ fn nearest(restores: &Restores, target: Target) -> Result<Listed, RestoreError> 
         Target::Time(_) => (0, backup.manifest.taken_at.clone()),
         Target::Version(_) => (backup.manifest.version, backup.manifest.taken_at.clone()),
     };
-    let catalog = restores.backups.catalog();
-    let older = catalog.backups.iter().filter(|backup| backup.is_verified()).filter(is_older);
-    older.max_by_key(|backup| order(backup)).cloned().ok_or_else(|| RestoreError::TooOld(target.to_string()))
+    let mut found = restores.backups.catalog().backups;
+    found.retain(|backup| backup.is_verified() && is_older(backup));
+    found.sort_by_key(|backup| std::cmp::Reverse(order(backup)));
+    // The tiers of one run are one.
+    found.dedup_by_key(|backup| backup.manifest.database_sha256.clone());
+    if found.is_empty() { Err(RestoreError::TooOld(target.to_string())) } else { Ok(found) }
 }
 
 /// The first copy that passes its check now.

@@ -243,6 +243,14 @@ pub(crate) fn held_after(conn: &Connection, edge: EdgeId, cursor: Version) -> Re
     conn.prepare_cached(sql)?.query_row((edge.0, cursor.0 as i64), |row| row.get(0)).optional()
 }
 
+/// The numbers of all entries about a row.
+pub(crate) fn same_key(conn: &Connection, tracked: &Tracked, key: &[Value]) -> Result<Vec<i64>> {
+    let sql = "SELECT id FROM _sync_conflict WHERE tab = ?1 AND key = ?2 ORDER BY id";
+    conn.prepare_cached(sql)?
+        .query_map((&tracked.table.name, same::key_bytes(tracked, key)), |row| row.get(0))?
+        .collect()
+}
+
 /// Adds to what an entry holds: pieces, a number of rows, newer values of its row.
 pub(crate) fn append(
     conn: &Connection,
@@ -363,7 +371,7 @@ fn object(row: &[(String, Value)]) -> Json {
 }
 
 /// A value as JSON. What JSON cannot say exactly is an object that names its class.
-fn value(value: &Value) -> Json {
+pub(crate) fn value(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Integer(number) => json!(number),

@@ -15,7 +15,8 @@ pub mod value;
 mod words;
 
 use super::once::is_about_the_file;
-use super::{HubStore, MergeError, StoreError, begin};
+use super::{HubStore, MergeError, StoreError, begin, journaled};
+use crate::journal::record::What;
 use crate::span::span;
 use rusqlite::{Connection, TransactionBehavior};
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,22 @@ struct Desk<'a> {
     now: Millis,
 }
 
+/// Carries out one decision above `version`, which moves when rows were touched, and writes it down.
+pub(super) fn decide_one(
+    conn: &Connection,
+    (replica, policy): (&Replica, &Policy),
+    (id, decision): (i64, &Decision),
+    version: &mut Version,
+    now: Millis,
+) -> Result<Decided, DecideError> {
+    let desk = Desk { conn, replica, policy, version: version.next(), now };
+    let (decided, wrote) = desk.decide(id, decision)?;
+    *version = if wrote { version.next() } else { *version };
+    let what = || What::Decided { id, decision: decision.clone(), words: decided.decision.clone() };
+    journaled::put(conn, *version, now, what).map_err(|error| DecideError::Store(error.into()))?;
+    Ok(decided)
+}
+
 impl HubStore {
     /// Carries out a decision about one entry. When this returns, it is on disk.
     ///
@@ -141,18 +158,14 @@ impl HubStore {
         now: Millis,
     ) -> Result<Vec<Result<Decided, DecideError>>, StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut version = begin(&tx, &self.policy, &mut self.replica, self.looked_at, now)?;
+        self.clock.set(now);
+        let mut version = begin(&tx, &self.policy, &mut self.replica, (self.looked_at, &self.places), now)?;
         let mut outcomes = Vec::with_capacity(ids.len());
         for id in ids {
-            let (replica, policy) = (&self.replica, &self.policy);
-            let desk = Desk { conn: &tx, replica, policy, version: version.next(), now };
-            outcomes.push(match desk.decide(*id, decision) {
-                Ok((decided, wrote)) => {
-                    version = if wrote { version.next() } else { version };
-                    Ok(decided)
-                }
+            let tables = (self.replica.as_ref(), self.policy.as_ref());
+            outcomes.push(match decide_one(&tx, tables, (*id, decision), &mut version, now) {
                 Err(DecideError::Store(error)) => return Err(error),
-                Err(other) => Err(other),
+                outcome => outcome,
             });
         }
         if version != self.version {
@@ -161,6 +174,7 @@ impl HubStore {
         tx.commit()?;
         self.version = version;
         self.looked_at = self.replica.schema_version;
+        self.committed()?;
         Ok(outcomes)
     }
 }

@@ -5,17 +5,20 @@
 
 use super::merge::twin::index_natural_keys;
 use super::schema::steps;
-use super::{HubStore, StoreError, begin, local, schema};
+use super::{HubStore, StoreError, begin, journaled, local, schema};
+use crate::journal::record::What;
 use rusqlite::{Connection, TransactionBehavior};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use tt_migrations::evolve::{EvolveError, Site, evolve};
 use tt_migrations::programs_triggers;
+use tt_migrations::replica::Replica;
 use tt_migrations::runner::{self, Migration, MigrationError};
 use tt_migrations::state;
 use tt_protocol::limits::MIGRATION_BYTES_MAX;
-use tt_protocol::number::{EdgeId, Millis};
+use tt_protocol::number::{EdgeId, Millis, Version};
+use tt_protocol::policy::Policy;
 use tt_protocol::step::Happened;
 
 /// Why a migration was not applied. Nothing of it is left.
@@ -121,45 +124,72 @@ impl HubStore {
         if runner::is_applied(&tx, migration)? {
             return Ok(false);
         }
+        self.clock.set(now);
         let mut replica = Arc::clone(&self.replica);
-        let mut version = begin(&tx, &self.policy, &mut replica, self.looked_at, now)?;
-        let alone = without_parents(&tx)?;
-        let site = Site { conn: &tx, policy: &self.policy, device: EdgeId::HUB };
-        let failed = |error| MigrateError::Failed { number, name: name.clone(), source: Box::new(error) };
-        let evolved = evolve(site, &migration.sql).map_err(failed)?;
-        for (table, rows) in without_parents(&tx)? {
-            let more = rows.saturating_sub(alone.get(&table).copied().unwrap_or(0));
-            if more > 0 {
-                return Err(MigrateError::Parents { number, name, table, rows: more });
-            }
-        }
-        runner::record(&tx, migration, now.0)?;
-        replica = Arc::new(evolved.replica);
-        let next = version.next();
-        steps::carry_over(&tx, &evolved.formers)?;
-        let sql = migration.sql.to_string();
-        steps::add(&tx, next, Happened::Migration { number, name, sql }, &evolved.formers)?;
         let mut policy = Arc::clone(&self.policy);
-        for former in &evolved.formers {
-            Arc::make_mut(&mut policy).follow(former);
-        }
-        local::cut(&tx, &replica, &policy, next, now.0)?;
-        schema::observe(&tx, &replica, next)?;
-        schema::declare(&tx, &replica, next)?;
-        index_natural_keys(&tx, &replica, &policy)?;
-        Arc::make_mut(&mut replica).schema_version =
-            tx.pragma_query_value(None, "schema_version", |row| row.get(0))?;
-        programs_triggers::renew(&tx, &replica)?;
-        version = next;
+        let mut version = begin(&tx, &policy, &mut replica, (self.looked_at, &self.places), now)?;
+        version = version.next();
+        let pieces = apply(&tx, &mut replica, &mut policy, migration, (version, now), local_rows)?;
+        let sql = migration.sql.to_string();
+        journaled::put(&tx, version, now, || What::Migrated { number, name, sql, pieces })?;
         schema::release(&tx, &replica, &policy, &mut version, now)?;
+        journaled::know_schema(&tx)?;
         state::set(&tx, state::VERSION, version.0 as i64)?;
         tx.commit()?;
         self.version = version;
         self.looked_at = replica.schema_version;
         self.replica = replica;
         self.policy = policy;
+        self.committed()?;
         Ok(true)
     }
+}
+
+/// Does what a migration says, as `version`. `rows` puts what it did to rows into the log.
+pub(super) fn apply(
+    conn: &Connection,
+    replica: &mut Arc<Replica>,
+    policy: &mut Arc<Policy>,
+    migration: &Migration,
+    (version, now): (Version, Millis),
+    rows: impl FnOnce(&Connection, &Replica, &Policy, (Version, Millis)) -> Result<Vec<Vec<u8>>, StoreError>,
+) -> Result<Vec<Vec<u8>>, MigrateError> {
+    let (number, name) = (migration.number, migration.name.to_string());
+    let alone = without_parents(conn)?;
+    let site = Site { conn, policy, device: EdgeId::HUB };
+    let failed = |error| MigrateError::Failed { number, name: name.clone(), source: Box::new(error) };
+    let evolved = evolve(site, &migration.sql).map_err(failed)?;
+    for (table, rows) in without_parents(conn)? {
+        let more = rows.saturating_sub(alone.get(&table).copied().unwrap_or(0));
+        if more > 0 {
+            return Err(MigrateError::Parents { number, name, table, rows: more });
+        }
+    }
+    runner::record(conn, migration, now.0)?;
+    *replica = Arc::new(evolved.replica);
+    steps::carry_over(conn, &evolved.formers)?;
+    let sql = migration.sql.to_string();
+    steps::add(conn, version, Happened::Migration { number, name, sql }, &evolved.formers)?;
+    for former in &evolved.formers {
+        Arc::make_mut(policy).follow(former);
+    }
+    let pieces = rows(conn, replica, policy, (version, now))?;
+    schema::observe(conn, replica, version)?;
+    schema::declare(conn, replica, version)?;
+    index_natural_keys(conn, replica, policy)?;
+    Arc::make_mut(replica).schema_version =
+        conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+    programs_triggers::renew(conn, replica)?;
+    Ok(pieces)
+}
+
+fn local_rows(
+    conn: &Connection,
+    replica: &Replica,
+    policy: &Policy,
+    (version, now): (Version, Millis),
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    Ok(local::cut(conn, replica, policy, version, now.0)?.pieces)
 }
 
 /// Rows without their parent, by child table. A reference that SQLite cannot check counts for nothing.

@@ -1,8 +1,9 @@
 //! Exactly once: a changeset is merged under its (edge, seq), whole or not at all, and what is merged is
 //! recognised by its hash.
 
-use super::{Changeset, MergeError, Outcome, feed, merge, read_shape, schema};
+use super::{Changeset, MergeError, Outcome, feed, journaled, merge, read_shape, schema};
 use crate::devices;
+use crate::journal::record::What;
 use rusqlite::{Connection, OptionalExtension as _};
 use std::sync::Arc;
 use tt_migrations::programs_triggers;
@@ -78,6 +79,8 @@ fn merge_new(
         "INSERT INTO _sync_merged(edge, seq, hash, version, at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(row)?;
+    let (edge, seq, pieces) = (*edge, *seq, &changeset.pieces);
+    journaled::put(conn, version, now, || What::Changeset { edge, seq, cursor, pieces: pieces.clone() })?;
     Ok(())
 }
 

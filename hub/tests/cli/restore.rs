@@ -308,7 +308,6 @@ fn a_version_that_has_a_backup_is_found_and_a_moment_without_one_is_said() {
     for (at, words) in [
         ("yesterday", "no time and no version"),
         ("2001-01-01 00:00:00", "no verified backup is as old"),
-        ("2999-01-01T00:00:00Z", "the journal does not reach"),
         ("999999", "the journal does not reach"),
     ] {
         let said = folder.hub(&["restore", "--at", at, "--force"]).failure();
@@ -316,6 +315,40 @@ fn a_version_that_has_a_backup_is_found_and_a_moment_without_one_is_said() {
     }
     folder.hub(&["restore", "--at", &version, "--force"]).fine();
     assert_eq!(ours(&program(folder)), ["kept"]);
+}
+
+#[test]
+fn a_moment_between_two_backups_is_replayed_from_the_journal() {
+    let bench = Bench::new();
+    let folder = &bench.folder;
+    let daemon = folder.serve();
+    let version = || folder.json(&["status"])["version"].as_u64().unwrap();
+    let mut versions = Vec::new();
+    for name in ["one", "two", "three"] {
+        let before = version();
+        add(folder, name);
+        crate::daemon::until("the row is cut", || version() > before);
+        versions.push(version().to_string());
+    }
+    let open = program(folder);
+    let names = |last: usize| ["kept", "later", "one", "two", "three"][..last].to_vec();
+    for (at, last) in [(1, 4), (0, 3)] {
+        folder.hub(&["restore", "--at", &versions[at], "--force"]).fine();
+        assert_eq!(ours(&open), names(last), "version {}", versions[at]);
+    }
+    // Versions of the history that these restores have left are still there, also without the hub's own journal.
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().0, Some(0), "the vaults have the last of the journal");
+    fs::remove_dir_all(folder.data().join("journal")).unwrap();
+    let said = folder.hub(&["restore", "--at", &versions[2], "--force"]).fine();
+    assert!(said.stderr.contains("journal of the hub was not used"), "{}", said.stderr);
+    assert_eq!(ours(&open), names(5));
+    let _daemon = folder.serve();
+    let before = version();
+    add(folder, "after");
+    crate::daemon::until("the hub goes on", || version() > before);
+    let last = folder.json(&["status"])["last_restore"]["id"].as_str().unwrap().to_owned();
+    assert!(last.contains(&format!("version {}", versions[2])), "{last}");
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub enum Output {
     SendPiece(Seq, u32),
     /// Take an acknowledgement into the outbox.
     Acknowledge(Ack),
+    /// Acknowledged changesets up to this version need not be kept.
+    Forget(Version),
     /// Apply a feed; answer with [`EdgeSession::handle_verdict`].
     Apply(WholeFeed),
     /// The clock's offset to the hub was measured, in milliseconds.
@@ -183,6 +185,7 @@ impl EdgeSession {
             }
             HubFrame::Ack(ack) => self.acknowledged(ack),
             HubFrame::Feed(piece) => self.feed_piece(piece),
+            HubFrame::Safe(watermark) => self.outputs.push_back(Output::Forget(watermark)),
             HubFrame::Compared(compared) => self.outputs.push_back(Output::Compared(compared)),
             HubFrame::Pong(pong) => {
                 let offset = self.timing.answered(now, &pong);

@@ -93,6 +93,9 @@ pub struct HubSession {
     pull: Option<Pull>,
     making_feed: bool,
     comparing: bool,
+    /// The version of the edge's last changeset that is merged, and what it was told is safe.
+    last_merged: Version,
+    told_safe: Version,
     staged: Staged,
     outputs: VecDeque<Output>,
 }
@@ -109,6 +112,8 @@ impl HubSession {
             pull: None,
             making_feed: false,
             comparing: false,
+            last_merged: Version(0),
+            told_safe: Version(0),
             staged,
             outputs: VecDeque::new(),
         }
@@ -171,6 +176,7 @@ impl HubSession {
         self.greeted = true;
         self.version = standing.version;
         self.cursor = hello.cursor;
+        (self.last_merged, self.told_safe) = (standing.merged_as, standing.watermark);
         self.send(HubFrame::Welcome(Welcome {
             protocol: PROTOCOL,
             epoch: standing.epoch,
@@ -193,6 +199,8 @@ impl HubSession {
                 if caught_up {
                     self.cursor = self.cursor.max(version);
                 }
+                self.last_merged = self.last_merged.max(version);
+                self.told_safe = self.told_safe.max(watermark);
                 self.send(HubFrame::Ack(Ack { seq, version, caught_up, watermark }));
                 self.feed_if_due();
             }
@@ -204,6 +212,14 @@ impl HubSession {
     pub fn handle_version(&mut self, version: Version) {
         self.version = self.version.max(version);
         self.feed_if_due();
+    }
+
+    /// What is safe has moved. The edge is told while it keeps something that it need not keep then.
+    pub fn handle_watermark(&mut self, watermark: Version) {
+        if self.greeted && self.told_safe < self.last_merged && self.told_safe < watermark {
+            self.told_safe = watermark;
+            self.send(HubFrame::Safe(watermark));
+        }
     }
 
     /// The answer to [`Output::MakeFeed`].

@@ -353,7 +353,7 @@ impl Edge {
                 }
             }
             edge::Output::Apply(feed) => self.apply(feed, random),
-            edge::Output::ClockOffset(_) | edge::Output::Compared(_) => {}
+            edge::Output::ClockOffset(_) | edge::Output::Compared(_) | edge::Output::Forget(_) => {}
             edge::Output::Refused(reason) => panic!("refused: {reason}"),
         }
     }

@@ -39,11 +39,13 @@ fn lived(seed: u64, watched: bool) {
     for edge in &mut world.edges {
         edge.clock_ms = random.pick(&[0, 0, 0, 700, -DAY_MS, DAY_MS, -1_800_000_000_000]);
     }
+    let mut replays = Replays::new(&mut world, seed);
     let mut ledger = Ledger::new(shape, &rows(world.program(0), shape));
     let mut next_tag = 0;
     for _ in 0..2 {
         let steps = 60 + random.below(200);
-        live(&mut world, &mut random, temper, &mut ledger, (shape, &mut next_tag), (steps, watched));
+        let told = (shape, &mut next_tag, &mut replays);
+        live(&mut world, &mut random, temper, &mut ledger, told, (steps, watched));
         world.settle();
         checks::converged(&world);
         checks::nothing_healed(&world);
@@ -58,6 +60,40 @@ fn lived(seed: u64, watched: bool) {
     }
     checks::no_echo(&mut world);
     operator::decides(&mut world, seed);
+    replays.check(&mut world);
+}
+
+/// Whether the journal of this world is replayed, and when the world looks at itself for that. It has dice of its
+/// own: what happens in a world does not depend on it.
+struct Replays {
+    random: Random,
+    here: bool,
+}
+
+impl Replays {
+    fn new(world: &mut World, seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x6a6f_7572_6e61_6c);
+        let here = random.once_in(4);
+        if here {
+            world.remember_snapshot();
+        }
+        Self { random, here }
+    }
+
+    fn look(&mut self, world: &mut World) {
+        if self.here && self.random.once_in(50) {
+            world.remember_next();
+        }
+        if self.here && self.random.once_in(200) {
+            world.remember_snapshot();
+        }
+    }
+
+    fn check(&mut self, world: &mut World) {
+        if self.here {
+            world.check_replay(&mut self.random);
+        }
+    }
 }
 
 fn live(
@@ -65,7 +101,7 @@ fn live(
     random: &mut Random,
     temper: Temper,
     ledger: &mut Ledger,
-    (shape, next_tag): (&Shape, &mut u64),
+    (shape, next_tag, replays): (&Shape, &mut u64, &mut Replays),
     (steps, watched): (u64, bool),
 ) {
     for step in 0..steps {
@@ -75,6 +111,7 @@ fn live(
             programs.transaction(world.program(node), random, ledger);
         }
         world.chance(random);
+        replays.look(world);
         if watched {
             println!("step {step} of {steps}");
             (0..4).for_each(|node| checks::consistent_cut(world, node));

@@ -6,6 +6,7 @@
 mod clocks;
 mod compare;
 mod decide;
+mod journal;
 mod node;
 mod schema;
 mod settle;
@@ -23,7 +24,7 @@ use tt_edge::engine::{Engine as EdgeEngine, Step};
 use tt_edge::store::EdgeStore;
 use tt_hub::engine::{Action, Engine as HubEngine, LinkId};
 use tt_hub::store::audit::AuditReader;
-use tt_hub::store::{FeedReader, HubStore, snapshot};
+use tt_hub::store::{FeedReader, HubStore};
 use tt_protocol::frame::HubFrame;
 use tt_protocol::number::{EdgeId, Millis, Version};
 use tt_protocol::policy::Policy;
@@ -45,6 +46,7 @@ pub struct World {
     next_link: LinkId,
     now: i64,
     feeds: Vec<(LinkId, EdgeId, Version)>,
+    remembered: journal::Remembered,
 }
 
 impl World {
@@ -73,12 +75,12 @@ impl World {
             next_link: 1,
             now: 1_800_000_000_000,
             feeds: Vec::new(),
+            remembered: journal::Remembered::default(),
         };
         world.pass(0);
         world.start_hub();
         world.step_hub();
-        let copy = world.dir.path().join("snapshot.db");
-        snapshot::write(&world.hub_node.path, &copy).expect("a snapshot");
+        let copy = world.device_snapshot();
         for number in 1..=edges {
             world.enrol(number, &copy);
         }
@@ -171,8 +173,9 @@ impl World {
     /// When the file cannot be opened.
     pub fn start_hub(&mut self) {
         if self.hub.is_none() {
+            let (path, policy) = (&self.hub_node.path, self.policy.clone());
             let mut store =
-                HubStore::open(&self.hub_node.path, self.policy.clone()).expect("the hub opens its file");
+                HubStore::open_journaled(path, policy, &self.journal()).expect("the hub opens its file");
             self.hub_node.clock.rule(store.connection());
             self.hub = Some(HubEngine::new(store));
             self.feeder = Some(FeedReader::open(&self.hub_node.path).expect("the hub opens its file twice"));
@@ -357,6 +360,9 @@ impl World {
                 Action::Compare(link, compare) => self.compare(link, &compare),
                 Action::Report(..) => {}
             }
+        }
+        if self.remembered.next {
+            self.remember();
         }
         moved
     }

@@ -3,8 +3,10 @@
 //! The seed is printed, and `SEED=n` plays one again: it decides who dies when. Afterwards every row is
 //! there once, the counter is exact on every node, and nothing is unsent.
 
+use crate::journal;
 use crate::warehouse::{Done, Warehouse, program};
 use anyhow::{Context as _, ensure};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tt_tests::inspect;
@@ -49,13 +51,16 @@ struct Story {
     edges: Vec<Edge>,
     random: Random,
     seed: u64,
+    /// The hub's file at the beginning.
+    snapshot: PathBuf,
 }
 
 impl Story {
     fn begin(seed: u64) -> anyhow::Result<Self> {
         let warehouse = Warehouse::open()?;
         let edges = DEVICES.iter().map(|name| warehouse.linked(name)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { warehouse, edges, random: Random::new(seed), seed })
+        let snapshot = journal::snapshot(&warehouse.hub)?;
+        Ok(Self { warehouse, edges, random: Random::new(seed), seed, snapshot })
     }
 
     /// Gives what the programs have added to the counter.
@@ -92,7 +97,7 @@ impl Story {
         self.warehouse.serve()
     }
 
-    fn prove(&self, expected: i64) -> Done {
+    fn prove(&mut self, expected: i64) -> Done {
         let edges: Vec<&Edge> = self.edges.iter().collect();
         self.warehouse.agree(&edges)?;
         for db in std::iter::once(self.warehouse.hub.db()).chain(edges.iter().map(|edge| edge.db())) {
@@ -108,7 +113,9 @@ impl Story {
             ensure!(inspect::number(&db, ids)? == 1, "ids in {}", db.display());
         }
         ensure!(self.warehouse.conflicts()?.is_empty(), "nothing was contested");
-        Ok(())
+        self.warehouse.kill_hub()?;
+        self.warehouse.serve()?;
+        journal::prove(&self.warehouse.hub, &self.snapshot)
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct FolderVault {
     path: PathBuf,
     /// May be made when it is not there.
     own: bool,
+    /// The folder that must be there when this one is made in it.
+    above: Option<PathBuf>,
 }
 
 struct FolderUpload {
@@ -32,7 +34,7 @@ struct FolderUpload {
 
 impl FolderVault {
     pub(crate) fn new(name: &str, path: &Path, own: bool) -> Self {
-        Self { name: name.to_owned(), path: path.to_owned(), own }
+        Self { name: name.to_owned(), path: path.to_owned(), own, above: None }
     }
 
     fn file(&self, name: &str) -> io::Result<PathBuf> {
@@ -49,11 +51,15 @@ impl FolderVault {
         File::open(&self.path)?.sync_all()
     }
 
+    fn may_be_made(&self) -> bool {
+        self.own || self.above.as_ref().is_some_and(|above| above.is_dir())
+    }
+
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         let entries = match fs::read_dir(&self.path) {
             // It is made when the first file is written.
-            Err(error) if self.own && error.kind() == io::ErrorKind::NotFound => return Ok(names),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.may_be_made() => return Ok(names),
             entries => entries?,
         };
         for entry in entries {
@@ -76,9 +82,15 @@ impl Vault for FolderVault {
         self.path.display().to_string()
     }
 
+    fn part(&self, name: &str) -> Box<dyn Vault> {
+        let Self { path, own, .. } = self;
+        let above = Some(path.clone());
+        Box::new(Self { name: self.name.clone(), path: path.join(name), own: *own, above })
+    }
+
     fn begin(&self, file: &str) -> io::Result<Box<dyn Upload + '_>> {
         let path = self.file(file)?;
-        if self.own {
+        if self.may_be_made() {
             durable::make_folder(&self.path)?;
         }
         let temporary = self.path.join(format!("{}{file}{}", UNFINISHED.0, UNFINISHED.1));

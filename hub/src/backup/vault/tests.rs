@@ -11,6 +11,7 @@ type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 pub(crate) struct MemoryVault {
     pub(crate) name: String,
     pub(crate) files: Files,
+    pub(crate) parts: Arc<Mutex<BTreeMap<String, Files>>>,
 }
 
 struct MemoryUpload {
@@ -26,6 +27,11 @@ impl Vault for MemoryVault {
 
     fn place(&self) -> String {
         format!("memory of {}", self.name)
+    }
+
+    fn part(&self, name: &str) -> Box<dyn Vault> {
+        let files = Arc::clone(self.parts.lock().unwrap().entry(name.to_owned()).or_default());
+        Box::new(MemoryVault { name: self.name.clone(), files, ..MemoryVault::default() })
     }
 
     fn begin(&self, file: &str) -> io::Result<Box<dyn Upload + '_>> {
@@ -109,6 +115,11 @@ pub(crate) fn conforms(vault: &dyn Vault) {
     for name in ["", "../x", "a/b", ".hidden"] {
         assert!(vault.begin(name).is_err(), "{name:?}");
     }
+    let part = vault.part("journal");
+    assert_eq!(part.list().unwrap(), [""; 0], "a part of it begins empty");
+    put(part.as_ref(), "a", b"another").unwrap();
+    assert_eq!(get(vault.part("journal").as_ref(), "a", 9).unwrap(), b"another");
+    assert_eq!(vault.list().unwrap(), ["a", "c", "d", "e"], "and is in no other list");
     assert!(!vault.name().is_empty() && !vault.place().is_empty());
 }
 

@@ -76,7 +76,13 @@ impl Writer {
             return refused(self.shared.failing().unwrap_or_default());
         };
         let conn = engine.store_mut().connection();
-        match admit(conn, &self.authority, request, &self.host.addresses, clock::now()) {
+        let admitted = admit(conn, &self.authority, request, &self.host.addresses, clock::now());
+        if let Err(error) = engine.store_mut().flush() {
+            // It may join again with the same token when the journal can be written.
+            self.fail(&error);
+            return refused(self.shared.failing().unwrap_or_default());
+        }
+        match admitted {
             Ok(reply) => {
                 match &reply {
                     EnrolReply::Enrolled(device) => {
@@ -116,7 +122,12 @@ impl Writer {
                 Reply::Failed { reason: self.shared.failing().unwrap_or_default() }
             });
         }
-        match control::perform(engine.store_mut().connection(), &self.host, request, clock::now()) {
+        let performed = control::perform(engine.store_mut().connection(), &self.host, request, clock::now());
+        if let Err(error) = engine.store_mut().flush() {
+            self.fail(&error);
+            return Reply::Failed { reason: self.shared.failing().unwrap_or_default() };
+        }
+        match performed {
             Ok((reply, cut)) => {
                 if let Some(edge) = cut {
                     engine.refuse(edge, REVOKED);

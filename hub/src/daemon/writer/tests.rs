@@ -43,6 +43,8 @@ fn bench() -> Bench {
         authority,
         feeds,
         audits: queue::channel().0,
+        course: Arc::default(),
+        watermark: Watermark::default(),
     });
     Bench { _dir: dir, writer, _inbox: inbox, _jobs: jobs }
 }

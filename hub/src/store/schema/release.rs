@@ -4,8 +4,9 @@
 //! reach every edge, that one as well: it may have been told another row meanwhile.
 
 use crate::devices;
+use crate::journal::record::What;
 use crate::store::merge::{Context, Merge, fits as change_fits};
-use crate::store::{MergeError, StoreError, conflict, same};
+use crate::store::{MergeError, StoreError, conflict, journaled, same};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) fn release(
     version: &mut Version,
     now: Millis,
 ) -> Result<(), StoreError> {
+    let before = *version;
     let (free, mut waiting): (Vec<Held>, Vec<Held>) =
         read(conn)?.into_iter().partition(|held| held.changes.iter().all(|change| fits(replica, change)));
     let mut by_edge: BTreeMap<EdgeId, Vec<Held>> = BTreeMap::new();
@@ -58,6 +60,9 @@ pub(crate) fn release(
                 tracing::error!(device = %edge, %error, "rows that waited for the schema cannot be merged and go on waiting");
             }
         }
+    }
+    if *version != before {
+        journaled::put(conn, *version, now, || What::Released)?;
     }
     Ok(())
 }

@@ -1,0 +1,69 @@
+//! How far the journal on this disk goes, told by who writes to those who ship, and how far they have come.
+
+use crate::journal::record::Lsn;
+use crate::journal::writer::Tail;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use tt_protocol::number::Epoch;
+
+/// Shared between the writer and the vaults' threads.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tail: Tail,
+    epoch: Epoch,
+    /// Threads that have not yet said that they shipped the last entry.
+    vaults: usize,
+    arrived: usize,
+    ended: bool,
+}
+
+impl Course {
+    /// So many vaults take the journal.
+    pub(super) fn expect(&self, vaults: usize) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).vaults = vaults;
+    }
+
+    /// The journal on disk goes so far.
+    pub(crate) fn go_on(&self, tail: Tail, epoch: Epoch) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if (state.tail, state.epoch) != (tail, epoch) {
+            (state.tail, state.epoch, state.arrived) = (tail, epoch, 0);
+            self.news.notify_all();
+        }
+    }
+
+    /// A vault has all up to this entry.
+    pub(super) fn arrived(&self, last: Lsn) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.tail.last == last {
+            state.arrived += 1;
+            self.news.notify_all();
+        }
+    }
+
+    /// Waits for something above `shipped`, or for the time to pass; with `eager` false, only for the time.
+    /// `None` when it has ended and there is nothing more to try.
+    pub(super) fn wait(&self, shipped: Lsn, time: Duration, eager: bool) -> Option<(Tail, Epoch)> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |state: &mut State| !state.ended && !(eager && state.tail.last > shipped);
+        let waited = self.news.wait_timeout_while(state, time, idle);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let over = state.ended && (state.tail.last <= shipped || !eager);
+        (!over).then_some((state.tail, state.epoch))
+    }
+
+    /// Nothing more comes. Waits until every vault has all, but not for ever: one may be gone.
+    pub(crate) fn end(&self, time: Duration) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.ended = true;
+        self.news.notify_all();
+        let waiting = |state: &mut State| state.tail.last > Lsn(0) && state.arrived < state.vaults;
+        drop(self.news.wait_timeout_while(state, time, waiting));
+    }
+}
