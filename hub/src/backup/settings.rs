@@ -93,6 +93,11 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), String> {
         self.zone()?;
         self.plans()?;
+        if self.before_restore.keep == 0 {
+            return Err(
+                "before_restore: `keep = 0` cannot be: the newest one undoes the last restore".to_owned()
+            );
+        }
         let mut names = BTreeSet::new();
         let mut paths = BTreeSet::new();
         for VaultSettings { name, path, tiers } in &self.vault {
