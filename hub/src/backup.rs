@@ -7,7 +7,7 @@
 
 pub(crate) mod calendar;
 mod catalog;
-mod check;
+pub(crate) mod check;
 pub(crate) mod contents;
 mod copy;
 #[cfg(test)]
@@ -15,23 +15,23 @@ mod faults;
 mod lock;
 mod make;
 pub(crate) mod manifest;
-mod pack;
+pub(crate) mod pack;
 mod prune;
-mod record;
+pub(crate) mod record;
 mod retention;
 mod settings;
-mod snapshot;
+pub(crate) mod snapshot;
 pub(crate) mod tier;
 pub(crate) mod vault;
 mod verify;
-mod zone;
+pub(crate) mod zone;
 
 use crate::database::DatabaseError;
 use crate::folder::Folder;
 pub(crate) use catalog::{Catalog, CopyState, Listed, Placed, Verified, verified};
 pub(crate) use lock::BackupLock;
 pub(crate) use record::Problem;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{BeforeRestore, Settings};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -120,6 +120,11 @@ impl Backups {
     /// The slots of all tiers in which a moment lies.
     pub(crate) fn slots(&self, now: i64) -> Vec<String> {
         self.plans.iter().map(|plan| self.slot(plan, now)).collect()
+    }
+
+    /// The site's time zone.
+    pub(crate) const fn zone(&self) -> &Zone {
+        &self.zone
     }
 
     fn slot(&self, plan: &TierPlan, now: i64) -> String {

@@ -12,6 +12,7 @@ mod init;
 mod invite;
 mod migrate;
 mod output;
+mod restore;
 mod status;
 
 use crate::config::ConfigError;
@@ -74,6 +75,8 @@ enum Command {
     Prune(backup::PruneArguments),
     /// Check database, backups and disks, and exit with 1 when something is critical.
     Health(health::Arguments),
+    /// Bring the database back from a backup, a file or a moment; `restore undo` takes that back.
+    Restore(restore::Arguments),
     /// List what could not be merged or was overruled, and decide about it.
     Conflicts(conflicts::Arguments),
     /// Who changed a row, when, from what to what.
@@ -101,6 +104,8 @@ enum CliError {
     Daemon(#[from] DaemonError),
     #[error(transparent)]
     Backup(#[from] crate::backup::BackupError),
+    #[error(transparent)]
+    Restore(#[from] crate::restore::RestoreError),
     #[error(transparent)]
     Migrate(Box<MigrateError>),
     #[error(
@@ -172,6 +177,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Verify(arguments) => backup::verify(place, &arguments),
         Command::Prune(arguments) => backup::prune(place, &arguments),
         Command::Health(arguments) => health::run(place, &arguments),
+        Command::Restore(arguments) => restore::run(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),
         Command::History(arguments) => history::run(place, &arguments),
     }

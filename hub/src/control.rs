@@ -6,6 +6,7 @@
 //!   calls it on its connection, a command without a daemon on its own.
 
 pub(crate) mod decision;
+pub(crate) mod pause;
 
 use crate::devices::{self, DevicesError};
 use crate::folder::Folder;
@@ -59,6 +60,8 @@ pub(crate) enum Request {
     },
     /// Apply the numbered SQL files that wait in the hub's folder.
     Migrate,
+    /// Let go of the database until this connection says otherwise or ends ([`pause`]).
+    Pause,
 }
 
 /// What the hub answers.
@@ -81,6 +84,10 @@ pub(crate) enum Reply {
     },
     /// Migrations were applied, all that waited or those before the one that failed.
     Migrated(Migrated),
+    /// The daemon has let go of the database.
+    Paused,
+    /// It goes on.
+    WentOn,
     /// It was not done, and why.
     Failed {
         /// For a person.
@@ -158,6 +165,7 @@ pub(crate) fn perform(
     match request {
         Request::State => Ok((Reply::Failed { reason: "only a running hub has a state".into() }, None)),
         Request::Decide { .. } => Ok((Reply::Failed { reason: "the store decides".into() }, None)),
+        Request::Pause => Ok((Reply::Failed { reason: "only a running hub can wait".into() }, None)),
         Request::Migrate => Ok((Reply::Failed { reason: "migrations need the whole store".into() }, None)),
         Request::Revoke { name } => {
             let cut = devices::revoke(conn, &name, now)?;

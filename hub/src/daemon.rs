@@ -22,6 +22,7 @@ mod writer;
 
 use crate::backup::{BackupError, Backups};
 use crate::ca::{Authority, CaError};
+use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::control::Host;
 use crate::database::{self, DatabaseError};
@@ -29,6 +30,7 @@ use crate::folder::{Folder, FolderError};
 use crate::journal::ship::{self, Course};
 use crate::journal::watermark::Watermark;
 use crate::link::{LinkError, Listener};
+use crate::restore::{RestoreError, Restores};
 use crate::store::{HubStore, StoreError};
 use event::{EVENTS_MAX, Event, Shared};
 use health::Health;
@@ -86,6 +88,8 @@ pub(crate) enum DaemonError {
     Database(#[from] DatabaseError),
     #[error(transparent)]
     Link(#[from] LinkError),
+    #[error(transparent)]
+    Restore(Box<RestoreError>),
     #[error("the policy kept in the database: {0}")]
     Policy(#[from] PolicyError),
     #[error("cannot open the database {path}: {source}", path = .path.display())]
@@ -121,6 +125,7 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
     if !arguments.advertise.is_empty() {
         config.keep_advertised(&folder, arguments.advertise)?;
     }
+    let settled = settle_restore(&folder, &config)?;
     config.listen = arguments.listen.unwrap_or(config.listen);
     config.http = arguments.http.unwrap_or(config.http);
     let authority = Authority::load(folder.path())?;
@@ -135,7 +140,22 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
     let listening = runtime.block_on(Listening::begin(folder, config, authority))?;
     eprintln!("tt-hub ready quic={} http={}", listening.quic, listening.http);
     begin_log(arguments.log_json);
+    if let Some(settled) = settled {
+        tracing::warn!("{settled}");
+    }
     run(&runtime, listening, store)
+}
+
+/// A restore that was cut off gets its end before the database is used; one that is under way is waited for by
+/// whoever starts the hub. Says what was found.
+fn settle_restore(folder: &Folder, config: &Config) -> Result<Option<String>, DaemonError> {
+    let failed = |error: RestoreError| DaemonError::Restore(Box::new(error));
+    let restores = Restores::open(folder, &config.backup).map_err(failed)?;
+    if !restores.is_pending() {
+        return Ok(None);
+    }
+    let _lock = restores.backups.lock()?;
+    restores.settle(clock::now().0).map_err(failed)
 }
 
 /// The store, opened as the daemon does, for a command that writes while none runs. As long as the lock is

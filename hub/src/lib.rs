@@ -17,6 +17,7 @@ mod folder;
 mod health;
 pub mod journal;
 pub mod link;
+mod restore;
 mod space;
 mod span;
 pub mod store;

@@ -11,6 +11,7 @@ mod clock;
 pub mod conflict;
 mod ddl;
 pub mod decide;
+pub mod epoch;
 pub mod feed;
 pub(crate) mod journaled;
 mod local;
@@ -49,7 +50,7 @@ use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
 use tt_protocol::policy::Policy;
 use tt_protocol::session::hub::Standing;
 
-const TABLES: &str = include_str!("store/tables.sql");
+pub(crate) const TABLES: &str = include_str!("store/tables.sql");
 
 /// Why the canonical database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@
 //! * `migrate`: numbered changes of the schema, with and without the daemon
 //! * `backup`: what is listed restores
 //! * `health`: is all well, for people and scripts
+//! * `restore`: what a backup held is the database again, or nothing has changed
 //! * `daemon`: where it listens, that it is alone, and how it stops
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
@@ -30,6 +31,8 @@ mod migrate;
 mod program;
 #[path = "cli/read.rs"]
 mod read;
+#[path = "cli/restore.rs"]
+mod restore;
 
 use program::{Folder, tt_hub};
 
@@ -54,6 +57,8 @@ fn what_is_not_understood_is_bad_usage() {
         &["backup", "--tier", "minutely"],
         &["verify", "a", "b"],
         &["prune", "now"],
+        &["restore"],
+        &["restore", "a", "--at", "7"],
     ] {
         let said = folder.hub(arguments);
         assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
@@ -80,6 +85,7 @@ fn without_a_hub_every_command_names_the_folder_and_init() {
         &["verify"],
         &["prune"],
         &["health"],
+        &["restore", "a", "--force"],
     ] {
         let said = folder.hub(command);
         assert_eq!(said.code, 1, "{command:?}");

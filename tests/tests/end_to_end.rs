@@ -15,6 +15,7 @@
 //! * `refused`: what keeps the hub's rows out of a device, and triggers that do not fire, are named on both sides
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
+//! * `restore`: the operator restores a running hub while devices are linked
 //! * `journal`: every acknowledged changeset is in the journal, the vaults have it, and a row has a history
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
@@ -44,6 +45,8 @@ mod mistakes;
 mod older;
 #[path = "end_to_end/refused.rs"]
 mod refused;
+#[path = "end_to_end/restore.rs"]
+mod restore;
 #[path = "end_to_end/status.rs"]
 mod status;
 #[path = "end_to_end/sync.rs"]

@@ -45,6 +45,11 @@ impl Checker {
     }
 }
 
+/// Unpacks one copy to the new file `to` and checks it there; the error says what is wrong with it.
+pub(crate) fn fetch(vault: &dyn Vault, manifest: &Manifest, to: &Path) -> Result<(), String> {
+    unpack(vault, manifest, Some(to)).and_then(|()| inspect(to, manifest))
+}
+
 fn unpack(vault: &dyn Vault, manifest: &Manifest, to: Option<&Path>) -> Result<(), String> {
     let Manifest { file, .. } = manifest;
     let failed = |error: io::Error| match error.kind() {

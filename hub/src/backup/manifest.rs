@@ -21,7 +21,7 @@ pub(crate) const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 /// The facts of one backup, and how one copy of it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    pub(super) format: u32,
+    pub(crate) format: u32,
     pub(crate) id: String,
     pub(crate) tier: Tier,
     /// The bucket of the calendar that it fills.

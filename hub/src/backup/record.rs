@@ -1,7 +1,8 @@
 //! `backup.log` and `backup_alerts.log`: one line per run, one line per problem, for people and their scripts.
 //!
 //! Both only grow, and each has one format. The kinds of alerts are those that the sites' scripts know:
-//! `BACKUP_FAILED` (there is no new backup), `CRITICAL` (a backup is lost), `WARNING` (one copy or vault).
+//! `BACKUP_FAILED` (there is no new backup), `CRITICAL` (a backup is lost), `WARNING` (one copy or vault); and
+//! `RESTORE_FAILED` (everything is as it was before).
 
 use super::calendar;
 use std::fs::OpenOptions;
@@ -15,6 +16,7 @@ pub(crate) enum Kind {
     Warning,
     Critical,
     BackupFailed,
+    RestoreFailed,
 }
 
 /// Something that a person should look at.
@@ -30,6 +32,7 @@ impl Kind {
             Self::Warning => "WARNING",
             Self::Critical => "CRITICAL",
             Self::BackupFailed => "BACKUP_FAILED",
+            Self::RestoreFailed => "RESTORE_FAILED",
         }
     }
 }

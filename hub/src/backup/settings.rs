@@ -19,7 +19,22 @@ pub(crate) struct Settings {
     weekly: Written,
     monthly: Written,
     yearly: Written,
+    before_restore: BeforeRestore,
     vault: Vec<VaultSettings>,
+}
+
+/// Which copies of what was there before a restore are kept: the newest ones, and all young ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BeforeRestore {
+    pub(crate) keep: usize,
+    pub(crate) days: i64,
+}
+
+impl Default for BeforeRestore {
+    fn default() -> Self {
+        Self { keep: 3, days: 30 }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -63,6 +78,7 @@ impl Default for Settings {
             weekly,
             monthly,
             yearly,
+            before_restore: BeforeRestore::default(),
             vault: vec![
                 vault("primary", every_tier()),
                 vault("secondary", every_tier()),
@@ -77,6 +93,11 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), String> {
         self.zone()?;
         self.plans()?;
+        if self.before_restore.keep == 0 {
+            return Err(
+                "before_restore: `keep = 0` cannot be: the newest one undoes the last restore".to_owned()
+            );
+        }
         let mut names = BTreeSet::new();
         let mut paths = BTreeSet::new();
         for VaultSettings { name, path, tiers } in &self.vault {
@@ -99,6 +120,11 @@ impl Settings {
             Some(plan) => Err(format!("no vault takes {} backups: add one", plan.tier)),
             None => Ok(()),
         }
+    }
+
+    /// Which copies of what was there before a restore are kept.
+    pub(crate) const fn before_restore(&self) -> BeforeRestore {
+        self.before_restore
     }
 
     pub(crate) fn zone(&self) -> Result<Zone, String> {

@@ -11,6 +11,7 @@ use crate::database::{self, DatabaseError};
 use crate::devices;
 use crate::folder::Folder;
 use crate::journal::standing::Standing;
+use crate::restore;
 use crate::store::conflict;
 use rusqlite::Connection;
 use serde_json::{Map, Value as Json, json};
@@ -74,6 +75,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
         "epoch": number(state::EPOCH)?,
         "devices": counted,
         "clocks_off": clocks_off,
+        "last_restore": restore::last(&folder.path().join("backups")),
         "open_conflicts": conflict::open_count(&conn)?,
         "waiting_for_schema": conflict::waiting_for_schema(&conn)?.values().sum::<u64>(),
         "digest": combine(named),

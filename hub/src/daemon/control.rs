@@ -2,6 +2,7 @@
 
 use super::DaemonError;
 use super::event::Event;
+use crate::control::pause::GO_ON;
 use crate::control::{LINE_BYTES_MAX, Reply, Request};
 use crate::folder::Folder;
 use std::fs;
@@ -10,7 +11,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -84,20 +87,46 @@ async fn answer(mut stream: UnixStream, events: &mpsc::Sender<Event>) -> io::Res
     let mut reader = BufReader::new(reading.take(LINE_BYTES_MAX));
     timeout(TURN, reader.read_line(&mut line)).await??;
     let reply = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => ask(request, events).await,
+        Ok(Request::Pause) => return pause(reader, writing, events).await,
+        Ok(request) => ask(events, |answer| Event::Ask(request, answer)).await,
         Err(error) => Reply::Failed {
             reason: format!("the running hub does not know this request ({error}): restart it"),
         },
     };
-    let mut text = serde_json::to_vec(&reply)?;
+    say(&mut writing, &reply).await
+}
+
+async fn say(writing: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> io::Result<()> {
+    let mut text = serde_json::to_vec(reply)?;
     text.push(b'\n');
     timeout(TURN, writing.write_all(&text)).await?
 }
 
-async fn ask(request: Request, events: &mpsc::Sender<Event>) -> Reply {
+/// The database is let go of until the command says so or is gone, however it went.
+async fn pause(
+    mut reader: impl AsyncBufRead + Unpin,
+    mut writing: impl AsyncWrite + Unpin,
+    events: &mpsc::Sender<Event>,
+) -> io::Result<()> {
+    let reply = ask(events, Event::Pause).await;
+    let paused = matches!(reply, Reply::Paused);
+    let mut told = say(&mut writing, &reply).await;
+    if !paused {
+        return told;
+    }
+    let mut line = String::new();
+    while told.is_ok() && matches!(reader.read_line(&mut line).await, Ok(1..)) && line.trim_end() != GO_ON {
+        line.clear();
+        told = say(&mut writing, &Reply::Paused).await;
+    }
+    let reply = ask(events, Event::GoOn).await;
+    say(&mut writing, &reply).await
+}
+
+async fn ask(events: &mpsc::Sender<Event>, event: impl FnOnce(oneshot::Sender<Reply>) -> Event) -> Reply {
     let (answer, reply) = oneshot::channel();
     // When the writer is gone, so is the answer's sender.
-    let _ = events.send(Event::Ask(request, answer)).await;
+    let _ = events.send(event(answer)).await;
     reply
         .await
         .unwrap_or_else(|_| Reply::Failed { reason: "the hub is stopping; try again in a moment".into() })

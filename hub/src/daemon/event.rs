@@ -36,6 +36,10 @@ pub(super) enum Event {
     Enrol(Box<EnrolRequest>, oneshot::Sender<EnrolReply>),
     /// A command asks.
     Ask(Request, oneshot::Sender<Reply>),
+    /// Finish what is there, and let go of the database.
+    Pause(oneshot::Sender<Reply>),
+    /// Go on with what the database is now.
+    GoOn(oneshot::Sender<Reply>),
     /// Programs may have written to the file.
     Written,
     /// Cut what programs wrote, then answer: a snapshot is about to be made.
@@ -76,6 +80,7 @@ pub(super) struct Shared {
     pub(super) events: mpsc::Sender<Event>,
     version: AtomicU64,
     written: AtomicBool,
+    pauses: AtomicU64,
     failing: Mutex<Option<String>>,
 }
 
@@ -85,6 +90,7 @@ impl Shared {
             events,
             version: AtomicU64::new(version.0),
             written: AtomicBool::new(false),
+            pauses: AtomicU64::new(0),
             failing: Mutex::default(),
         })
     }
@@ -96,6 +102,15 @@ impl Shared {
 
     pub(super) fn set_version(&self, version: Version) {
         self.version.store(version.0, Ordering::Release);
+    }
+
+    /// How often the database was let go of: what was read before is not what it is now.
+    pub(super) fn pauses(&self) -> u64 {
+        self.pauses.load(Ordering::Acquire)
+    }
+
+    pub(super) fn count_pause(&self) {
+        self.pauses.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Tells the writer that programs may have written; many times before it looks count as one.

@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 pub(crate) struct Lock(#[expect(dead_code, reason = "the lock lives as long as the file is open")] File);
 
 impl Lock {
-    pub(super) fn take(folder: &Folder) -> Result<Self, DaemonError> {
+    pub(crate) fn take(folder: &Folder) -> Result<Self, DaemonError> {
         let path = folder.lock();
         let failed = |source| DaemonError::File { what: "lock", path: path.clone(), source };
         let mut file = OpenOptions::new()

@@ -52,6 +52,8 @@ struct Made {
 struct Snapshot {
     prepared: Prepared,
     made_at: i64,
+    /// [`Shared::pauses`] before it was made: after a restore it is one of another epoch.
+    pauses: u64,
 }
 
 /// Why there is no snapshot.
@@ -127,7 +129,7 @@ impl Snapshots {
     async fn get(&self, edge: EdgeId) -> Result<Arc<Snapshot>, SnapshotError> {
         let mut state = self.state.lock().await;
         let now = clock::now().0;
-        let cut_off = state.cut_off.get(&edge);
+        let cut_off = state.cut_off.get(&edge).filter(|snapshot| snapshot.pauses == self.shared.pauses());
         if let Some(snapshot) = cut_off.filter(|snapshot| snapshot.is_younger(now, RESUME_MS)) {
             return Ok(Arc::clone(snapshot));
         }
@@ -135,15 +137,16 @@ impl Snapshots {
         // When the writer is gone or in trouble, so is the answer's sender.
         let _ = self.shared.events.send(Event::Cut(answer)).await;
         cut.await.map_err(|_| SnapshotError::Stopping)?;
-        let version = self.shared.version();
+        let (version, pauses) = (self.shared.version(), self.shared.pauses());
         let fresh = |snapshot: &&Arc<Snapshot>| {
-            snapshot.prepared.version == version || snapshot.is_younger(now, FRESH_MS)
+            snapshot.pauses == pauses
+                && (snapshot.prepared.version == version || snapshot.is_younger(now, FRESH_MS))
         };
         if let Some(snapshot) = state.newest.as_ref().filter(fresh) {
             return Ok(Arc::clone(snapshot));
         }
         let (database, folder) = (self.database.clone(), self.folder.clone());
-        let made = spawn_blocking(move || make(&database, &folder)).await;
+        let made = spawn_blocking(move || make(&database, &folder, pauses)).await;
         let snapshot = Arc::new(made.map_err(io::Error::other)??);
         state.newest = Some(Arc::clone(&snapshot));
         Ok(snapshot)
@@ -158,7 +161,7 @@ impl Snapshot {
     }
 }
 
-fn make(database: &Path, folder: &Path) -> Result<Snapshot, SnapshotError> {
+fn make(database: &Path, folder: &Path, pauses: u64) -> Result<Snapshot, SnapshotError> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(SnapshotError::Random)?;
     let name = HEXLOWER.encode(&random);
@@ -171,7 +174,7 @@ fn make(database: &Path, folder: &Path) -> Result<Snapshot, SnapshotError> {
     });
     let _ = fs::remove_file(&raw);
     match packing {
-        Ok(prepared) => Ok(Snapshot { prepared, made_at: clock::now().0 }),
+        Ok(prepared) => Ok(Snapshot { prepared, made_at: clock::now().0, pauses }),
         Err(error) => {
             let _ = fs::remove_file(&packed);
             Err(error)
@@ -203,7 +206,7 @@ mod tests {
         drop(HubStore::open(&database, policy::shipped()).unwrap());
         let folder = dir.path().join("snapshots");
         fs::create_dir(&folder).unwrap();
-        let snapshot = make(&database, &folder).unwrap();
+        let snapshot = make(&database, &folder, 0).unwrap();
         assert!(snapshot.prepared.identity.starts_with("e1-v0-"), "{}", snapshot.prepared.identity);
         let unpacked = dir.path().join("unpacked.db");
         let mut decoder = GzDecoder::new(File::open(&snapshot.prepared.path).unwrap());
@@ -225,7 +228,7 @@ mod tests {
         fs::write(&database, "text that is long enough to be looked at as a database header").unwrap();
         let folder = dir.path().join("snapshots");
         fs::create_dir(&folder).unwrap();
-        assert!(make(&database, &folder).is_err());
+        assert!(make(&database, &folder, 0).is_err());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     }
 }

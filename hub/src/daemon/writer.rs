@@ -6,6 +6,7 @@
 //! * It must never wait for a link: a device whose queue is full is cut off.
 
 mod admission;
+mod pause;
 #[cfg(test)]
 mod tests;
 
@@ -84,6 +85,8 @@ struct Writer {
     recorder: Recorder,
     cuts: Vec<oneshot::Sender<()>>,
     trouble: Trouble,
+    /// A command has the database to itself.
+    paused: bool,
     wal_pages_tried: i64,
 }
 
@@ -111,6 +114,7 @@ impl Writer {
             recorder: Recorder::default(),
             cuts: Vec::new(),
             trouble: Trouble { failed_at: Millis(0), wait_ms: RETRY_MS.0 },
+            paused: false,
             wal_pages_tried: 0,
         }
     }
@@ -148,6 +152,13 @@ impl Writer {
             }
             Event::Ask(request, answer) => {
                 let _ = answer.send(self.answer(request));
+            }
+            Event::Pause(answer) => {
+                // Whoever asked and is gone ends the pause, too.
+                let _ = answer.send(self.pause());
+            }
+            Event::GoOn(answer) => {
+                let _ = answer.send(self.go_on());
             }
             Event::Written => {
                 self.shared.written_is_heard();
@@ -254,7 +265,10 @@ impl Writer {
     }
 
     fn tick(&mut self) {
-        if self.engine.is_none() && clock::now().0 >= self.trouble.failed_at.0 + self.trouble.wait_ms {
+        if self.engine.is_none()
+            && !self.paused
+            && clock::now().0 >= self.trouble.failed_at.0 + self.trouble.wait_ms
+        {
             self.try_again();
         }
         self.with(Engine::dirty);

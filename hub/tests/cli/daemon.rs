@@ -16,7 +16,7 @@ fn addresses(folder: &Folder) -> Json {
 
 /// Waits until something holds, or fails.
 #[expect(clippy::disallowed_methods, reason = "a test waits with a deadline")]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < DEADLINE, "{what}");

@@ -103,6 +103,22 @@ impl Folder {
         run(command)
     }
 
+    /// A command in the hub's folder that was not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program();
+        command.arg("--data").arg(self.data()).args(arguments);
+        command
+    }
+
+    /// The same as [`Self::hub`] for a command that reads answers.
+    pub(crate) fn hub_hears(&self, arguments: &[&str], answers: &str) -> Said {
+        let file = self.beside("answers");
+        fs::write(&file, answers).unwrap();
+        let mut command = self.command(arguments);
+        command.stdin(fs::File::open(file).unwrap());
+        run(command)
+    }
+
     /// The same with `--json` at the end.
     pub(crate) fn json(&self, arguments: &[&str]) -> Json {
         let mut arguments = arguments.to_vec();

@@ -1,0 +1,314 @@
+//! Brings the hub's database back from a backup: whole, or not at all.
+//!
+//! The way of a restore: `source` fetches a copy that was verified into a scratch folder, `plan` says what it would
+//! change, `safety` keeps the present state, `prepare` makes the fetched file the hub's next incarnation, and `live`
+//! writes it into the live file in one transaction, which programs may keep open all the while. `record` remembers
+//! what was begun, so that whatever happens in between has a clear end; `hold` keeps everybody else of ours away.
+//!
+//! Nothing here replaces, renames or copies over the live file.
+
+mod choice;
+#[cfg(test)]
+mod faults;
+mod hold;
+mod live;
+mod plan;
+mod prepare;
+mod record;
+mod replay;
+mod safety;
+mod source;
+
+use crate::backup::contents::{self, Contents};
+use crate::backup::vault::FolderVault;
+use crate::backup::{BackupError, BackupLock, Backups, BeforeRestore, Settings};
+use crate::control::ControlError;
+use crate::daemon::DaemonError;
+use crate::database::DatabaseError;
+use crate::folder::Folder;
+use crate::store::StoreError;
+use crate::store::epoch::Begun;
+pub(crate) use choice::{Target, What};
+pub(crate) use hold::Hold;
+pub(crate) use plan::Plan;
+pub(crate) use record::last;
+use rusqlite::Connection;
+pub(crate) use safety::Safety;
+pub(crate) use source::Source;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tt_migrations::durable;
+
+/// How long a program may hold the live file for itself before a restore gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why nothing was restored. Unless it says otherwise, everything is as it was.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Daemon(Box<DaemonError>),
+    #[error("there is no backup and no file {0}: `tt-hub backups` lists the backups")]
+    Unknown(String),
+    #[error("{what} cannot be restored: {reason}; nothing was changed; `tt-hub backups` lists others")]
+    Unusable { what: String, reason: String },
+    #[error("cannot use {path}: {source}; nothing was changed; check the space on its disk, its owner and its mode", path = .path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error(
+        "{0:?} is no time and no version: write \"2026-11-22 14:30:00\", 2026-11-22T13:30:00Z or a number"
+    )]
+    Time(String),
+    #[error("no verified backup is as old as {0}: `tt-hub backups` lists them, the oldest first")]
+    TooOld(String),
+    #[error(
+        "the journal does not reach {to} ({why}): the nearest older backup is {id}; restore that one, or name another"
+    )]
+    Journal { to: String, id: String, why: String },
+    #[error("there is no restore to undo: the present database does not come from one")]
+    NothingToUndo,
+    #[error("the present database cannot be kept safe: {0}; nothing was changed")]
+    Safety(String),
+    #[error("{path} cannot be written: {reason}; nothing was changed; stop the program that holds it, then restore again", path = .path.display())]
+    Held { path: PathBuf, reason: String },
+    #[error("the file that was written is not the one that was prepared ({reason}); {outcome}")]
+    Checked { reason: String, outcome: String },
+    #[error("the restore was broken off: {0}; nothing was changed")]
+    Broken(String),
+}
+
+impl From<DaemonError> for RestoreError {
+    fn from(error: DaemonError) -> Self {
+        Self::Daemon(Box::new(error))
+    }
+}
+
+/// What a restore has come to, for whoever watches it. A watcher that fails breaks the restore off there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step {
+    /// The present state is about to be kept safe.
+    Keep,
+    /// The next database is about to be prepared.
+    Prepare,
+    /// The intent is about to be written down.
+    Intend,
+    /// The live file is about to be locked.
+    Lock,
+    /// It is locked and about to be written.
+    Write,
+    /// It was written, and is about to be checked.
+    Check,
+    /// All is well, and is about to be written down.
+    Record,
+}
+
+/// Watches a restore.
+pub(crate) type Watcher<'w> = &'w mut dyn FnMut(Step) -> Result<(), RestoreError>;
+
+/// Restores of one hub.
+pub(crate) struct Restores {
+    database: PathBuf,
+    /// The hub's own journal.
+    journal: PathBuf,
+    root: PathBuf,
+    pub(crate) backups: Backups,
+    before: BeforeRestore,
+    vault: FolderVault,
+    patience: Duration,
+}
+
+/// A verified file in the scratch folder. The folder goes with it.
+pub(crate) struct Fetched {
+    scratch: Scratch,
+    pub(crate) source: Source,
+}
+
+/// What a restore came to.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) begun: Begun,
+    pub(crate) safety: String,
+    pub(crate) notes: Vec<String>,
+}
+
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now goes at the next run.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Scratch {
+    /// What was fetched; it stays as it is.
+    fn fetched(&self) -> PathBuf {
+        self.0.join("fetched.db")
+    }
+
+    /// The hub's next database, made from it.
+    fn next(&self) -> PathBuf {
+        self.0.join("next.db")
+    }
+
+    fn former(&self) -> PathBuf {
+        self.0.join("former.db")
+    }
+}
+
+impl Restores {
+    /// As the settings say. Nothing is read or written yet.
+    pub(crate) fn open(folder: &Folder, settings: &Settings) -> Result<Self, RestoreError> {
+        let root = folder.path().join("backups");
+        Ok(Self {
+            database: folder.database(),
+            journal: folder.journal(),
+            backups: Backups::open(folder, settings)?,
+            before: settings.before_restore(),
+            vault: FolderVault::new("before_restore", &root.join("before_restore"), true),
+            patience: PATIENCE,
+            root,
+        })
+    }
+
+    /// Fetches what is to be restored into the scratch folder, and checks it there.
+    pub(crate) fn fetch(&self, _: &BackupLock, what: &What) -> Result<Fetched, RestoreError> {
+        let scratch = self.scratch()?;
+        let source = source::fetch(self, what, &scratch.fetched())?;
+        Ok(Fetched { scratch, source })
+    }
+
+    /// What restoring it would change. Reads only.
+    pub(crate) fn plan(&self, fetched: &Fetched) -> Result<Plan, RestoreError> {
+        plan::make(&self.database, &fetched.scratch.fetched())
+    }
+
+    /// Restores. Until the one write into the live file nothing there changes, and it happens whole or not at all.
+    pub(crate) fn carry_out(
+        &self,
+        _: &BackupLock,
+        fetched: &Fetched,
+        hold: &mut Hold,
+        now_ms: i64,
+        watcher: Watcher<'_>,
+    ) -> Result<Done, RestoreError> {
+        let outcome = self.restore(fetched, hold, now_ms, watcher);
+        if let Err(error) = &outcome {
+            self.record_failure(&fetched.source.label, &error.to_string(), now_ms);
+        } else {
+            self.drop_old_safety(now_ms.div_euclid(1_000));
+        }
+        outcome
+    }
+
+    fn restore(
+        &self,
+        fetched: &Fetched,
+        hold: &mut Hold,
+        now_ms: i64,
+        watcher: Watcher<'_>,
+    ) -> Result<Done, RestoreError> {
+        let Fetched { scratch, source } = fetched;
+        let watch = live::Watch::open(&self.database)?;
+        watcher(Step::Keep)?;
+        let mut ready = self.make_ready(scratch, source, now_ms, watcher)?;
+        watcher(Step::Lock)?;
+        hold.confirm()?;
+        live::write(&self.database, &scratch.next(), self.patience, &mut || {
+            if watch.changed()? {
+                // A program has written since. Nobody can write now, so this time it is all of it.
+                let stale = ready.safety.id.clone();
+                ready = self.make_ready(scratch, source, now_ms, &mut |_| Ok(()))?;
+                self.discard_safety(&stale);
+            }
+            watcher(Step::Write)
+        })?;
+        watcher(Step::Check)?;
+        let mut notes = ready.notes;
+        match live::check(&self.database, &ready.contents) {
+            Ok(note) => notes.extend(note),
+            Err(reason) => return Err(self.put_back(scratch, reason)),
+        }
+        watcher(Step::Record)?;
+        notes.extend(self.record_success(now_ms));
+        Ok(Done { begun: ready.begun, safety: ready.safety.id, notes })
+    }
+
+    /// The present state is safe, the next database prepared above it, and the intent written down.
+    fn make_ready(
+        &self,
+        scratch: &Scratch,
+        source: &Source,
+        now_ms: i64,
+        watcher: Watcher<'_>,
+    ) -> Result<Ready, RestoreError> {
+        let safety = self.keep_safe(&scratch.0, &scratch.former(), now_ms.div_euclid(1_000))?;
+        watcher(Step::Prepare)?;
+        let mark = record::Mark {
+            at: now_ms,
+            id: source.label.clone(),
+            safety_copy: Some(safety.id.clone()),
+            epoch: 0,
+        };
+        let former = scratch.former();
+        let former = prepare::Former {
+            path: if safety.whole { &former } else { &self.database },
+            whole: safety.whole,
+        };
+        let prepared = self.prepare(&scratch.fetched(), &scratch.next(), former, mark, now_ms)?;
+        watcher(Step::Intend)?;
+        self.record_intent(&prepared.mark)?;
+        let contents = contents_of(&scratch.next())?;
+        Ok(Ready { safety, begun: prepared.begun, notes: prepared.notes, contents })
+    }
+
+    /// The write came out wrong, which no program has seen for long: the former state goes back in.
+    fn put_back(&self, scratch: &Scratch, reason: String) -> RestoreError {
+        let former = scratch.former();
+        if !former.exists() {
+            let outcome = "the state of before was damaged, and was not put back".to_owned();
+            return RestoreError::Checked { reason, outcome };
+        }
+        let outcome = match live::write(&self.database, &former, self.patience, &mut || Ok(())) {
+            Ok(()) => "the state of before was put back".to_owned(),
+            Err(error) => {
+                format!(
+                    "the state of before could not be put back, either: {error}; `tt-hub restore undo` tries again"
+                )
+            }
+        };
+        RestoreError::Checked { reason, outcome }
+    }
+
+    /// The scratch folder, empty: what a restore that was cut off has left goes now.
+    fn scratch(&self) -> Result<Scratch, RestoreError> {
+        let path = self.root.join(".restore");
+        let failed = |source| RestoreError::File { path: path.clone(), source };
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => durable::make_folder(&path).map_err(failed)?,
+        }
+        Ok(Scratch(path))
+    }
+}
+
+/// All that must be before the live file is written.
+struct Ready {
+    safety: Safety,
+    begun: Begun,
+    notes: Vec<String>,
+    contents: Contents,
+}
+
+fn contents_of(path: &Path) -> Result<Contents, RestoreError> {
+    let read = || contents::read(&Connection::open(path)?);
+    read().map_err(|error| DatabaseError::new(path, &error).into())
+}

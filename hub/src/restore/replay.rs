@@ -1,0 +1,72 @@
+//! From a backup to a moment after it: the journal is replayed onto the fetched file.
+//!
+//! The hub's own journal is asked first, then that in each vault: one of them may have burnt.
+
+use super::prepare::{in_one_file, open_store};
+use super::{RestoreError, Restores, Target};
+use crate::backup::manifest::Manifest;
+use crate::journal::reader::Reader;
+use crate::journal::replay::{self, Replayed};
+use crate::journal::ship::PART;
+use std::fs;
+use std::path::Path;
+use tt_protocol::number::{Millis, Version};
+
+/// Brings the fetched backup at `database` to the target, which is not older than it. A backup of exactly that
+/// version is there already. Gives what a person should know.
+pub(super) fn up_to(
+    restores: &Restores,
+    database: &Path,
+    manifest: &Manifest,
+    target: Target,
+) -> Result<Vec<String>, RestoreError> {
+    if target == Target::Version(manifest.version) {
+        return Ok(Vec::new());
+    }
+    let mut untouched = database.as_os_str().to_owned();
+    untouched.push(".untouched");
+    let untouched = Path::new(&untouched);
+    let failed = |source| RestoreError::File { path: database.to_owned(), source };
+    fs::copy(database, untouched).map_err(failed)?;
+    let own = ("the hub".to_owned(), Reader::of_folder(&restores.journal));
+    let vaults = restores.backups.vaults.iter().map(|placed| {
+        let vault = placed.vault.as_ref();
+        (format!("the vault {}", vault.name()), Reader::of_vault(vault.part(PART)))
+    });
+    let mut notes = Vec::new();
+    for (place, reader) in std::iter::once(own).chain(vaults) {
+        // Nobody has the file open, and an attempt that stopped half way has left it unusable.
+        fs::copy(untouched, database).map_err(failed)?;
+        match attempt(database, &reader, target) {
+            Ok(done) => {
+                notes.extend(ended_early(&done, target));
+                return Ok(notes);
+            }
+            Err(reason) => notes.push(format!("the journal of {place} was not used: {reason}")),
+        }
+    }
+    Err(RestoreError::Journal { to: target.to_string(), id: manifest.id.clone(), why: notes.join("; ") })
+}
+
+fn attempt(database: &Path, reader: &Reader, target: Target) -> Result<Replayed, String> {
+    let mut store = open_store(database).map_err(|error| error.to_string())?;
+    let target_of = match target {
+        Target::Version(version) => replay::Target { version: Some(Version(version)), ..Default::default() },
+        // All of that second.
+        Target::Time(at) => replay::Target { at: Some(Millis(at * 1_000 + 999)), ..Default::default() },
+    };
+    let done = replay::replay(&mut store, reader, target_of).map_err(|error| error.to_string())?;
+    drop(store);
+    in_one_file(database).map_err(|error| error.to_string())?;
+    match target {
+        Target::Version(version) if done.version != Version(version) => {
+            Err(format!("it leads to version {}", done.version))
+        }
+        _ => Ok(done),
+    }
+}
+
+fn ended_early(done: &Replayed, target: Target) -> Option<String> {
+    (done.to_the_end && matches!(target, Target::Time(_)))
+        .then(|| format!("the journal ends before {target}, with version {}: all of it is in", done.version))
+}

@@ -1,0 +1,190 @@
+//! Keeps the present database in `backups/before_restore` before anything is changed: verified, compressed and with
+//! a manifest like every backup, so that it can itself be restored.
+
+use super::{RestoreError, Restores};
+use crate::backup::check::{Checker, HOW};
+use crate::backup::contents;
+use crate::backup::manifest::{self, Facts, MANIFEST_BYTES_MAX, Manifest, Verified};
+use crate::backup::pack::{self, pump};
+use crate::backup::snapshot;
+use crate::backup::tier::Tier;
+use crate::backup::vault::{self, Vault};
+use crate::backup::{BeforeRestore, calendar};
+use rusqlite::Connection;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "before_restore_";
+
+/// The present state is in a safe place.
+#[derive(Clone, Debug)]
+pub(crate) struct Safety {
+    pub(crate) id: String,
+    /// It passed its check. A damaged database is kept byte by byte, for whoever can read it.
+    pub(super) whole: bool,
+}
+
+impl Restores {
+    /// Keeps the present database. A plain copy of it is at `plain` afterwards. `now` is in seconds since 1970.
+    pub(super) fn keep_safe(&self, scratch: &Path, plain: &Path, now: i64) -> Result<Safety, RestoreError> {
+        let id = self.free_id(now);
+        // An earlier one may be there, and SQLite would copy into it.
+        let _ = fs::remove_file(plain);
+        self.vault.tidy().map_err(|error| RestoreError::Safety(error.to_string()))?;
+        match self.keep_whole(&id, scratch, plain, now) {
+            Ok(()) => Ok(Safety { id, whole: true }),
+            Err(reason) => {
+                self.discard_safety(&id);
+                if !is_damaged(&self.database) {
+                    return Err(RestoreError::Safety(reason));
+                }
+                self.keep_damaged(&id).map_err(RestoreError::Safety)?;
+                Ok(Safety { id, whole: false })
+            }
+        }
+    }
+
+    fn keep_whole(&self, id: &str, scratch: &Path, plain: &Path, now: i64) -> Result<(), String> {
+        let taken = snapshot::take(&self.database, plain).map_err(|error| error.to_string())?;
+        let file = scratch.join("former.db.gz");
+        let packed = pack::pack(plain, &file).map_err(|error| format!("it cannot be compressed: {error}"))?;
+        let local = self.backups.zone().local(now);
+        let facts = Facts {
+            // The tier is that of backups made by hand; the name and the slot say what it is.
+            tier: Tier::Hourly,
+            slot: "before_restore".to_owned(),
+            taken_at: calendar::utc(now),
+            stamp: &calendar::Civil::of(local).stamp(),
+            taken: &taken,
+            packed: &packed,
+        };
+        let made = Manifest { id: id.to_owned(), file: manifest::file(id), ..Manifest::new(facts) };
+        self.store(&made, &file)?;
+        Checker::new(scratch).check(&self.vault, &made)?;
+        let checksum = manifest::checksum_file(id);
+        let put = |name: &str, bytes: &[u8]| {
+            vault::put(&self.vault, name, bytes).map_err(|error| format!("{name} cannot be written: {error}"))
+        };
+        put(&checksum, made.checksum_line().as_bytes())?;
+        let verified = Some(Verified { at: calendar::utc(now), how: HOW.to_owned() });
+        let bytes = Manifest { verified, ..made }.to_bytes().map_err(|error| error.to_string())?;
+        put(&manifest::manifest_file(id), &bytes)
+    }
+
+    fn store(&self, made: &Manifest, packed: &Path) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("{} cannot be written: {error}", made.file);
+        let mut upload = self.vault.begin(&made.file).map_err(failed)?;
+        let mut source = File::open(packed).map_err(failed)?;
+        pump(&mut source, |bytes| upload.write_all(bytes)).map_err(failed)?;
+        upload.commit().map_err(failed)
+    }
+
+    /// Nobody can make a sound copy of it; its bytes and those of its log may still help somebody.
+    fn keep_damaged(&self, id: &str) -> Result<(), String> {
+        for ending in ["", "-wal"] {
+            let mut path = self.database.clone().into_os_string();
+            path.push(ending);
+            let path = PathBuf::from(path);
+            if !path.exists() {
+                continue;
+            }
+            let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+            let mut upload = self.vault.begin(&format!("{id}.damaged.db{ending}")).map_err(failed)?;
+            let mut source = File::open(&path).map_err(failed)?;
+            pump(&mut source, |bytes| upload.write_all(bytes)).map_err(failed)?;
+            upload.commit().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The manifest of a safety copy.
+    pub(super) fn safety_copy(&self, id: &str) -> Option<Manifest> {
+        id.strip_prefix(PREFIX)?;
+        let bytes = vault::get(&self.vault, &manifest::manifest_file(id), MANIFEST_BYTES_MAX).ok()?;
+        Manifest::from_bytes(id, &bytes).ok()
+    }
+
+    /// All of them, oldest first.
+    pub(super) fn safety_copies(&self) -> Vec<Manifest> {
+        let ids = self.safety_ids();
+        let mut copies: Vec<_> = ids.iter().filter_map(|id| self.safety_copy(id)).collect();
+        copies.sort_by(|a, b| (&a.taken_at, &a.id).cmp(&(&b.taken_at, &b.id)));
+        copies
+    }
+
+    fn safety_ids(&self) -> Vec<String> {
+        let names = self.vault.list().unwrap_or_default();
+        let stems = names.iter().filter_map(|name| name.strip_suffix(".json"));
+        stems.filter(|stem| stem.starts_with(PREFIX)).map(str::to_owned).collect()
+    }
+
+    /// Removes one, the manifest first. What cannot be removed goes at another time.
+    pub(super) fn discard_safety(&self, id: &str) {
+        for file in [manifest::manifest_file(id), manifest::file(id), manifest::checksum_file(id)] {
+            let _ = self.vault.remove(&file);
+        }
+    }
+
+    /// Removes what is no longer kept, and what a run that was cut off has left.
+    pub(super) fn drop_old_safety(&self, now: i64) {
+        let copies: Vec<_> = self.safety_copies().into_iter().map(|copy| (copy.id, copy.taken_at)).collect();
+        for id in to_drop(&copies, self.before, now) {
+            self.discard_safety(&id);
+        }
+        let listed = self.safety_ids();
+        for name in self.vault.list().unwrap_or_default() {
+            let is_part = name.ends_with(".db.gz") || name.ends_with(".db.gz.sha256");
+            let stem = name.split('.').next().unwrap_or_default();
+            if is_part && stem.starts_with(PREFIX) && !listed.iter().any(|id| id == stem) {
+                let _ = self.vault.remove(&name);
+            }
+        }
+    }
+
+    /// Two in one second, or in the hour that comes twice, have two names.
+    fn free_id(&self, now: i64) -> String {
+        let names = self.vault.list().unwrap_or_default();
+        let local = self.backups.zone().local(now);
+        let id = |local: i64| format!("{PREFIX}{}", calendar::Civil::of(local).stamp());
+        let is_taken = |id: &String| names.iter().any(|name| name.split('.').next() == Some(id));
+        (local..).map(id).find(|id| !is_taken(id)).unwrap_or_else(|| id(local))
+    }
+}
+
+/// Those that are neither young nor among the newest. `copies` is a list of ids and times in UTC, oldest first.
+fn to_drop(copies: &[(String, String)], before: BeforeRestore, now: i64) -> Vec<String> {
+    let young = calendar::utc(now - before.days * calendar::DAY);
+    let old = copies.iter().rev().skip(before.keep).filter(|(_, at)| *at < young);
+    old.map(|(id, _)| id.clone()).collect()
+}
+
+/// Whether it is the database itself that is not sound.
+pub(super) fn is_damaged(database: &Path) -> bool {
+    let problems = || contents::integrity_problems(&Connection::open(database)?);
+    match problems() {
+        Ok(problems) => !problems.is_empty(),
+        Err(error) => matches!(
+            error.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_young_one_and_the_newest_three_always_stay() {
+        let at = |day: i64| (format!("before_restore_{day}"), calendar::utc(day * calendar::DAY));
+        let before = BeforeRestore { keep: 3, days: 30 };
+        let dropped = |days: &[i64], today: i64| {
+            to_drop(&days.iter().map(|day| at(*day)).collect::<Vec<_>>(), before, today * calendar::DAY)
+        };
+        assert_eq!(dropped(&[1, 2, 3], 1_000), Vec::<String>::new(), "the newest three, however old");
+        assert_eq!(dropped(&[1, 2, 3, 4], 1_000), [at(1).0]);
+        assert_eq!(dropped(&[70, 71, 72, 73, 74], 100), Vec::<String>::new(), "all are young");
+        assert_eq!(dropped(&[60, 69, 70, 80, 90, 95], 100), [at(69).0, at(60).0]);
+    }
+}
