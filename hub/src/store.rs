@@ -8,6 +8,7 @@ mod alias;
 pub mod audit;
 pub mod conflict;
 pub mod decide;
+pub mod epoch;
 pub mod feed;
 mod local;
 mod log;
