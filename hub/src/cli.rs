@@ -10,6 +10,7 @@ mod init;
 mod invite;
 mod migrate;
 mod output;
+mod reseed;
 mod status;
 
 use crate::config::ConfigError;
@@ -55,6 +56,11 @@ enum Command {
     Edges,
     /// Cut a device off, at once and for ever.
     Revoke {
+        /// Name of the device.
+        name: String,
+    },
+    /// Order a device to make its file anew from the hub's rows, without losing unsent work.
+    Reseed {
         /// Name of the device.
         name: String,
     },
@@ -156,6 +162,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Serve(arguments) => Ok(daemon::serve(&place.data, arguments)?),
         Command::Invite(arguments) => invite::invite(place, arguments),
         Command::Revoke { name } => invite::revoke(place, name),
+        Command::Reseed { name } => reseed::order(place, name),
         Command::Edges => edges::run(place),
         Command::Status(arguments) => status::run(place, &arguments),
         Command::Migrate(arguments) => migrate::run(place, &arguments),

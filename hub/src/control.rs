@@ -50,6 +50,11 @@ pub(crate) enum Request {
         /// Name of the device.
         name: String,
     },
+    /// Order a device to take a snapshot in place of feeds.
+    Reseed {
+        /// Name of the device.
+        name: String,
+    },
     /// Decide about entries of the conflict list.
     Decide {
         /// Their numbers, at most [`decision::DECISIONS_MAX`].
@@ -73,6 +78,11 @@ pub(crate) enum Reply {
     Revoked {
         /// The device's number; none when there was only an invitation.
         device: Option<u16>,
+    },
+    /// The order is written down; the device carries it out when it is here.
+    Ordered {
+        /// The device's number.
+        device: u16,
     },
     /// What became of each decision.
     Decided {
@@ -159,6 +169,10 @@ pub(crate) fn perform(
         Request::State => Ok((Reply::Failed { reason: "only a running hub has a state".into() }, None)),
         Request::Decide { .. } => Ok((Reply::Failed { reason: "the store decides".into() }, None)),
         Request::Migrate => Ok((Reply::Failed { reason: "migrations need the whole store".into() }, None)),
+        Request::Reseed { name } => {
+            let device = devices::order_reseed(conn, &name, now)?.0;
+            Ok((Reply::Ordered { device }, None))
+        }
         Request::Revoke { name } => {
             let cut = devices::revoke(conn, &name, now)?;
             let device = cut.map(|edge| edge.0);

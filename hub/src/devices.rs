@@ -7,8 +7,11 @@
 //! A device number is given out once, ever: ids made under it may sleep in a lost device for years.
 
 mod admission;
+mod order;
 
 pub use admission::{Admission, Invitation, invite, redeem};
+pub(crate) use order::order;
+pub use order::{order_reseed, ordered};
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
 use tt_protocol::ids::DEVICE_MAX;

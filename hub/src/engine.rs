@@ -14,6 +14,10 @@ use tt_protocol::number::{EdgeId, Millis, Version};
 use tt_protocol::session::WholeFeed;
 use tt_protocol::session::hub::{HubSession, MergeResult, Output, Staged};
 
+/// Said when work of a device cannot be placed in this file.
+const LOST: &str = "changesets that this device had handed in are not in this file, and the device does not keep them any \
+                    more: compare with the backups and the journal which rows are missing";
+
 /// Names one link for its lifetime.
 pub type LinkId = u64;
 
@@ -198,6 +202,11 @@ impl Engine {
                     Output::Greet(hello) => {
                         let standing = self.store.standing(&hello, now)?;
                         session.handle_standing(&hello, &standing);
+                    }
+                    Output::Skip { from, to } => {
+                        let device = session.edge();
+                        tracing::error!(%device, %from, %to, "{LOST}");
+                        self.store.skip(device, to, now)?;
                     }
                     Output::Merge { seq, hash, pieces, cursor } => {
                         let edge = session.edge();

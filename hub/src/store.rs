@@ -10,6 +10,7 @@ pub mod conflict;
 pub mod decide;
 pub mod epoch;
 pub mod feed;
+mod late;
 mod local;
 mod log;
 mod merge;
@@ -202,9 +203,31 @@ impl HubStore {
         let merged_as =
             find_merged(&self.conn, hello.edge, merged)?.map_or(Version(0), |(_, version)| version);
         let last = find_merged(&self.conn, hello.edge, hello.last_seq)?;
-        let (epoch, version) = (self.epoch, self.version);
-        let hash_of_last = last.map(|(hash, _)| hash);
-        Ok(Standing { epoch, version, merged, merged_as, hash_of_last, watermark: self.watermark(), now })
+        let forgotten = state::get(&self.conn, state::FORGOTTEN)?.unwrap_or(0);
+        Ok(Standing {
+            epoch: self.epoch,
+            version: self.version,
+            merged,
+            merged_as,
+            hash_of_last: last.map(|(hash, _)| hash),
+            watermark: self.watermark(),
+            forgotten: Version(forgotten.unsigned_abs()),
+            order: devices::order(&self.conn, hello.edge, hello.order_done)?,
+            now,
+        })
+    }
+
+    /// What follows this changeset of an edge is merged, although it and those before it are not here: the
+    /// edge does not have them any more.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn skip(&mut self, edge: EdgeId, to: Seq, now: Millis) -> Result<(), StoreError> {
+        let sql =
+            "INSERT INTO _sync_merged(edge, seq, hash, version, at) VALUES (?1, ?2, zeroblob(32), ?3, ?4)
+                   ON CONFLICT DO NOTHING";
+        self.conn.execute(sql, (edge.0, to.0 as i64, self.version.0 as i64, now.0))?;
+        Ok(())
     }
 
     /// The version that is safe. Until there are vaults, that is what the hub itself has on disk.
@@ -260,6 +283,9 @@ impl HubStore {
         }
         if self.replica.schema_version != self.looked_at {
             schema::release(&tx, &self.replica, &self.policy, &mut version, now)?;
+        }
+        if !changesets.is_empty() {
+            late::release(&tx, &self.replica, &self.policy, &mut version, now, self.epoch)?;
         }
         if version != self.version {
             state::set(&tx, state::VERSION, version.0 as i64)?;

@@ -15,6 +15,7 @@
 //! * `refused`: what keeps the hub's rows out of a device, and triggers that do not fire, are named on both sides
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
+//! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
 #[path = "end_to_end/ages.rs"]
@@ -41,6 +42,8 @@ mod mistakes;
 mod older;
 #[path = "end_to_end/refused.rs"]
 mod refused;
+#[path = "end_to_end/reseed.rs"]
+mod reseed;
 #[path = "end_to_end/status.rs"]
 mod status;
 #[path = "end_to_end/sync.rs"]

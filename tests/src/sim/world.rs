@@ -7,11 +7,13 @@ mod clocks;
 mod compare;
 mod decide;
 mod node;
+mod restore;
 mod schema;
 mod settle;
 
 pub use compare::Compares;
 pub use node::EdgeNode;
+pub use restore::Copy;
 
 use super::schemas::{BATCHES, Shape};
 use super::wire::Link;
@@ -45,6 +47,11 @@ pub struct World {
     next_link: LinkId,
     now: i64,
     feeds: Vec<(LinkId, EdgeId, Version)>,
+    /// What the last backup holds.
+    safe: Option<Version>,
+    files: u64,
+    /// Snapshots that devices have written into their files.
+    pub seeds: u64,
 }
 
 impl World {
@@ -73,6 +80,9 @@ impl World {
             next_link: 1,
             now: 1_800_000_000_000,
             feeds: Vec::new(),
+            safe: None,
+            files: 0,
+            seeds: 0,
         };
         world.pass(0);
         world.start_hub();
@@ -97,6 +107,7 @@ impl World {
             node,
             engine,
             link: None,
+            fetch: None,
             ghost: None,
             clock_ms: 0,
             start,
@@ -224,12 +235,14 @@ impl World {
         self.next_link += 1;
         engine.look_at_clock(reading).expect("the store answers");
         engine.begin(reading.wall, true).expect("the store answers");
+        device.fetch = None;
         device.ghost = device.link.replace(Link::new(id));
     }
 
     /// The wireless goes: frames under way are lost.
     pub fn unlink(&mut self, edge: usize) {
         let device = &mut self.edges[edge];
+        device.fetch = None;
         if let Some(engine) = &mut device.engine {
             engine.end();
         }
@@ -257,6 +270,9 @@ impl World {
     /// # Panics
     /// When its store fails, which nothing in a simulated world should make it do.
     pub fn step_edge(&mut self, edge: usize) -> bool {
+        if self.bring_snapshot(edge) {
+            return true;
+        }
         let device = &mut self.edges[edge];
         let reading = device.reading(self.now);
         let now = reading.wall;
@@ -288,6 +304,10 @@ impl World {
             Some(Step::Read(reading)) => {
                 let done = reading.perform(engine.store().connection());
                 engine.read(now, done).expect("the store answers");
+                moved = true;
+            }
+            Some(Step::Fetch(fetch)) => {
+                device.fetch = Some(fetch);
                 moved = true;
             }
             Some(Step::Idle) => {}
@@ -366,8 +386,10 @@ impl World {
     }
 
     fn send_down(&mut self, id: LinkId, frame: &HubFrame) {
+        let mut frame = frame.clone();
+        self.hold_back(&mut frame);
         if let Some(link) = self.links().find(|link| link.id == id) {
-            link.send_down(frame);
+            link.send_down(&frame);
         }
     }
 

@@ -117,6 +117,10 @@ impl Writer {
             });
         }
         match control::perform(engine.store_mut().connection(), &self.host, request, clock::now()) {
+            Ok((Reply::Ordered { device }, _)) => {
+                self.greet_anew(EdgeId(device), "the operator has ordered a reseed");
+                Reply::Ordered { device }
+            }
             Ok((reply, cut)) => {
                 if let Some(edge) = cut {
                     engine.refuse(edge, REVOKED);
@@ -124,6 +128,15 @@ impl Writer {
                 reply
             }
             Err(error) => Reply::Failed { reason: error.to_string() },
+        }
+    }
+
+    /// Ends the link of a device that should hear something new with its next greeting.
+    fn greet_anew(&mut self, device: EdgeId, reason: &str) {
+        let links: Vec<_> =
+            self.links.iter().filter(|(_, (edge, _))| *edge == device).map(|(link, _)| *link).collect();
+        for link in links {
+            self.close(link, Goodbye::Later(reason.to_owned()));
         }
     }
 
