@@ -13,6 +13,7 @@ mod outbox;
 mod reading;
 mod rebase;
 mod refused;
+mod rescue;
 mod reseed;
 mod scale;
 mod standing;
@@ -28,6 +29,7 @@ pub(crate) use heal::Moment;
 pub use outbox::Waiting;
 pub(crate) use reading::{Found, What};
 pub use reading::{ReadDone, Reading};
+pub use rescue::Rescued;
 pub use reseed::Seed;
 pub(crate) use scale::look_before_writing;
 

@@ -16,6 +16,7 @@ mod log;
 mod merge;
 pub mod migrate;
 mod once;
+mod rescue;
 mod same;
 mod schema;
 pub mod snapshot;

@@ -16,6 +16,7 @@
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
+//! * `rescue`: copied files and files put back are stopped, and their work comes in once
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
 #[path = "end_to_end/ages.rs"]
@@ -42,6 +43,8 @@ mod mistakes;
 mod older;
 #[path = "end_to_end/refused.rs"]
 mod refused;
+#[path = "end_to_end/rescue.rs"]
+mod rescue;
 #[path = "end_to_end/reseed.rs"]
 mod reseed;
 #[path = "end_to_end/status.rs"]

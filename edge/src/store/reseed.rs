@@ -10,6 +10,7 @@
 use super::apply::{self, Apply};
 use super::{EdgeStore, Feed, StoreError, Verdict, audit, follow_hub, installed, refresh, standing, steps};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tt_migrations::capture::ids;
@@ -314,7 +315,7 @@ impl Between<'_> {
             let place = ids::place(self.own, self.tracked)?;
             place.lo..=place.hi
         } else {
-            1..=0
+            RangeInclusive::new(1, 0)
         };
         compare::rows_in(self.own, self.tracked, &leaves, |_, own| {
             let is_fresh = matches!(own.first(), Some(Value::Integer(id)) if fresh.contains(id));
