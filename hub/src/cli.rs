@@ -8,6 +8,7 @@ mod conflicts;
 mod edges;
 mod init;
 mod invite;
+mod maintain;
 mod migrate;
 mod output;
 mod reseed;
@@ -66,6 +67,8 @@ enum Command {
     },
     /// Show how the hub is doing.
     Status(status::Arguments),
+    /// Cut the history that devices do not need any more.
+    Maintain(maintain::Arguments),
     /// Show or apply numbered changes of the schema.
     Migrate(migrate::Arguments),
     /// Make a backup and read every copy back.
@@ -165,6 +168,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Reseed { name } => reseed::order(place, name),
         Command::Edges => edges::run(place),
         Command::Status(arguments) => status::run(place, &arguments),
+        Command::Maintain(arguments) => maintain::run(place, &arguments),
         Command::Migrate(arguments) => migrate::run(place, &arguments),
         Command::Backup(arguments) => backup::make(place, &arguments),
         Command::Backups => backup::list(place),

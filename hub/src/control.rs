@@ -55,6 +55,11 @@ pub(crate) enum Request {
         /// Name of the device.
         name: String,
     },
+    /// Cut the history.
+    Forget {
+        /// Versions below this one; None: what is older than the settings say.
+        before: Option<u64>,
+    },
     /// Decide about entries of the conflict list.
     Decide {
         /// Their numbers, at most [`decision::DECISIONS_MAX`].
@@ -83,6 +88,15 @@ pub(crate) enum Reply {
     Ordered {
         /// The device's number.
         device: u16,
+    },
+    /// The history was cut.
+    Forgotten {
+        /// Versions up to this one are not in it any more.
+        forgotten: u64,
+        /// Versions that went now.
+        versions: u64,
+        /// Images of deleted rows that went now.
+        images: u64,
     },
     /// What became of each decision.
     Decided {
@@ -169,6 +183,7 @@ pub(crate) fn perform(
         Request::State => Ok((Reply::Failed { reason: "only a running hub has a state".into() }, None)),
         Request::Decide { .. } => Ok((Reply::Failed { reason: "the store decides".into() }, None)),
         Request::Migrate => Ok((Reply::Failed { reason: "migrations need the whole store".into() }, None)),
+        Request::Forget { .. } => Ok((Reply::Failed { reason: "the store forgets".into() }, None)),
         Request::Reseed { name } => {
             let device = devices::order_reseed(conn, &name, now)?.0;
             Ok((Reply::Ordered { device }, None))

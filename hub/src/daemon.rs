@@ -27,6 +27,7 @@ use crate::control::Host;
 use crate::database::{self, DatabaseError};
 use crate::folder::{Folder, FolderError};
 use crate::link::{LinkError, Listener};
+use crate::store::history::Keep;
 use crate::store::{HubStore, StoreError};
 use event::{EVENTS_MAX, Event, Shared};
 use health::Health;
@@ -182,6 +183,7 @@ struct Listening {
     authority: Arc<Authority>,
     host: Host,
     backups: Backups,
+    keep: Keep,
 }
 
 impl Listening {
@@ -202,6 +204,7 @@ impl Listening {
             .map_err(|source| DaemonError::Http { address: config.http, source })?;
         let control = control::Socket::bind(&folder)?;
         let backups = Backups::open(&folder, &config.backup)?;
+        let keep = config.retention;
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
         let host = Host { fingerprint: authority.fingerprint(), addresses: config.addresses(quic) };
         Ok(Self {
@@ -216,6 +219,7 @@ impl Listening {
             authority: Arc::new(authority),
             host,
             backups,
+            keep,
         })
     }
 }
@@ -236,6 +240,7 @@ fn run(runtime: &Runtime, listening: Listening, store: HubStore) -> Result<(), D
             feeds,
             audits,
             shared: Arc::clone(&shared),
+            keep: listening.keep,
         },
         inbox,
         dead,

@@ -10,6 +10,7 @@ pub mod conflict;
 pub mod decide;
 pub mod epoch;
 pub mod feed;
+pub mod history;
 mod late;
 mod local;
 mod log;
@@ -59,6 +60,9 @@ pub enum StoreError {
     /// A changeset could not be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// The history does not go back so far.
+    #[error("the history does not go back to version {0} any more: the device takes a snapshot")]
+    Forgotten(Version),
 }
 
 /// A changeset that waits to be merged.
@@ -204,7 +208,6 @@ impl HubStore {
         let merged_as =
             find_merged(&self.conn, hello.edge, merged)?.map_or(Version(0), |(_, version)| version);
         let last = find_merged(&self.conn, hello.edge, hello.last_seq)?;
-        let forgotten = state::get(&self.conn, state::FORGOTTEN)?.unwrap_or(0);
         Ok(Standing {
             epoch: self.epoch,
             version: self.version,
@@ -212,7 +215,7 @@ impl HubStore {
             merged_as,
             hash_of_last: last.map(|(hash, _)| hash),
             watermark: self.watermark(),
-            forgotten: Version(forgotten.unsigned_abs()),
+            forgotten: history::forgotten(&self.conn)?,
             order: devices::order(&self.conn, hello.edge, hello.order_done)?,
             now,
         })

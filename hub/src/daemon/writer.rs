@@ -6,6 +6,7 @@
 //! * It must never wait for a link: a device whose queue is full is cut off.
 
 mod admission;
+mod history;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::ca::Authority;
 use crate::clock;
 use crate::control::Host;
 use crate::engine::{Action, Engine, LinkId};
+use crate::store::history::Keep;
 use crate::store::{HubStore, StoreError};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -47,6 +49,7 @@ pub(super) struct Parts {
     pub(super) feeds: queue::Sender<Job>,
     pub(super) audits: queue::Sender<audits::Job>,
     pub(super) shared: Arc<Shared>,
+    pub(super) keep: Keep,
 }
 
 /// Starts the thread. `dead` is dropped when it ends, however that happens.
@@ -79,6 +82,9 @@ struct Writer {
     cuts: Vec<oneshot::Sender<()>>,
     trouble: Trouble,
     wal_pages_tried: i64,
+    keep: Keep,
+    /// When the history was last looked at.
+    forgot_at: Millis,
 }
 
 /// When the database failed, and when to try again.
@@ -89,7 +95,7 @@ struct Trouble {
 
 impl Writer {
     fn new(parts: Parts) -> Self {
-        let Parts { store, path, host, authority, feeds, audits, shared } = parts;
+        let Parts { store, path, host, authority, feeds, audits, shared, keep } = parts;
         Self {
             policy: store.policy().as_ref().clone(),
             engine: Some(Engine::new(store)),
@@ -104,6 +110,8 @@ impl Writer {
             cuts: Vec::new(),
             trouble: Trouble { failed_at: Millis(0), wait_ms: RETRY_MS.0 },
             wal_pages_tried: 0,
+            keep,
+            forgot_at: Millis(0),
         }
     }
 
@@ -246,6 +254,7 @@ impl Writer {
         if self.engine.is_none() && clock::now().0 >= self.trouble.failed_at.0 + self.trouble.wait_ms {
             self.try_again();
         }
+        self.forget_old();
         self.with(Engine::dirty);
         if self.recorder.is_due(clock::now()) {
             self.record();

@@ -3,7 +3,7 @@
 //! Read in one snapshot on a connection of its own, so that a merge never waits for it. Each touched
 //! row appears once, however often it changed since the cursor.
 
-use super::schema;
+use super::{history, schema};
 use crate::store::{StoreError, same};
 use rusqlite::Connection;
 use std::borrow::Cow;
@@ -45,6 +45,9 @@ pub(crate) fn make(
     let snapshot = conn.unchecked_transaction()?;
     let to = Version(state::get(&snapshot, state::VERSION)?.unwrap_or(0).unsigned_abs());
     let merged = merged_seq(&snapshot, edge)?;
+    if from < history::forgotten(&snapshot)? {
+        return Err(StoreError::Forgotten(from));
+    }
     let replica = in_this_shape(&snapshot, replica)?;
     let mut builder = PieceBuilder::default();
     for (table, keys) in touched(&snapshot, edge, from, to)? {
@@ -91,6 +94,9 @@ pub(super) fn in_this_shape<'r>(
 
 /// True when the log holds something for this edge above its cursor.
 pub(crate) fn waits(conn: &Connection, edge: EdgeId, from: Version, to: Version) -> rusqlite::Result<bool> {
+    if from < history::forgotten(conn)? {
+        return Ok(true);
+    }
     let sql = "SELECT EXISTS (SELECT 1 FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3)
                OR EXISTS (SELECT 1 FROM _sync_schema WHERE version > ?1 AND version <= ?2)
                OR EXISTS (SELECT 1 FROM _sync_step WHERE version > ?1 AND version <= ?2)";

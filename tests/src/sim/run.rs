@@ -87,9 +87,16 @@ fn restored(seed: u64, watched: bool) {
             world.settle();
             live(&mut world, &mut random, &mut ledger, 1, 30);
         }
+        if random.once_in(2) {
+            world.forget_history();
+            live(&mut world, &mut random, &mut ledger, 1, 30);
+        }
         world.restore_hub(&backup);
         world.start_hub();
         live(&mut world, &mut random, &mut ledger, 0, 60);
+        if random.once_in(3) {
+            world.forget_history();
+        }
     }
     world.settle();
     assert!(world.seeds >= 3, "{} devices were reseeded", world.seeds);

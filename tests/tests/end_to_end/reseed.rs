@@ -179,3 +179,29 @@ fn a_reseed_that_is_killed_at_any_moment_leaves_the_old_rows_or_the_new_ones() -
     );
     warehouse.agree(&[&edge])
 }
+
+#[test]
+fn a_device_that_was_away_longer_than_the_history_is_kept_loses_nothing() -> Done {
+    let warehouse = Warehouse::open()?;
+    let (near, mut away) = (warehouse.linked("packing-1")?, warehouse.linked("packing-2")?);
+    in_step(&away)?;
+    if let Some(daemon) = away.daemon.take() {
+        daemon.kill()?;
+    }
+    let before = inspect::number(&warehouse.hub.db(), COUNTER)?;
+    let (one, two) = (opened(&near)?, opened(&away)?);
+    let added = count(&one, 4)? + count(&two, 3)?;
+    one.execute("DELETE FROM po_lines WHERE id = (SELECT max(id) FROM po_lines)", [])?;
+    in_step(&near)?;
+    let version =
+        inspect::number(&warehouse.hub.db(), "SELECT value FROM _sync_state WHERE name = 'version'")?;
+    let said = warehouse.hub.say(&["maintain", "--forget-before", &(version + 1).to_string(), "--json"])?;
+    ensure!(said.code == 0 && said.out.contains(&format!("\"forgotten\":{version}")), "{said:?}");
+    let left = inspect::number(&warehouse.hub.db(), "SELECT count(*) FROM _sync_log")?;
+    ensure!(left == 0, "{left} parts of the history are left");
+    let said = away.say(&["sync", "--timeout", "30"])?;
+    ensure!(said.code == 0, "{said:?}");
+    ensure!(inspect::number(&warehouse.hub.db(), COUNTER)? == before + added, "what it had counted is in");
+    in_step(&near)?;
+    warehouse.agree(&[&near, &away])
+}

@@ -116,6 +116,9 @@ impl Writer {
                 Reply::Failed { reason: self.shared.failing().unwrap_or_default() }
             });
         }
+        if let Request::Forget { before } = request {
+            return self.forget(before);
+        }
         match control::perform(engine.store_mut().connection(), &self.host, request, clock::now()) {
             Ok((Reply::Ordered { device }, _)) => {
                 self.greet_anew(EdgeId(device), "the operator has ordered a reseed");

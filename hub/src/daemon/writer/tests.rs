@@ -43,6 +43,7 @@ fn bench() -> Bench {
         authority,
         feeds,
         audits: queue::channel().0,
+        keep: Keep::default(),
     });
     Bench { _dir: dir, writer, _inbox: inbox, _jobs: jobs }
 }

@@ -55,6 +55,20 @@ impl World {
         self.pass(0);
     }
 
+    /// The hub forgets the history of everything but its last versions. As its daemon does, it ends all links.
+    ///
+    /// # Panics
+    /// When its store fails.
+    pub fn forget_history(&mut self) {
+        let Some(hub) = &mut self.hub else { return };
+        let version = hub.store().version();
+        hub.store_mut().forget_before(Version(version.0.saturating_sub(2))).expect("the store forgets");
+        self.feeds.clear();
+        for edge in 0..self.edges.len() {
+            self.unlink(edge);
+        }
+    }
+
     /// No watermark passes what is in the last backup.
     pub(super) fn hold_back(&self, frame: &mut HubFrame) {
         let Some(safe) = self.safe else { return };
