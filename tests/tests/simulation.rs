@@ -36,7 +36,7 @@ fn worlds_with_files() {
 
 #[test]
 fn worlds_whose_hub_is_put_back() {
-    check("worlds_whose_hub_is_put_back", 300, run::world_restored);
+    check("worlds_whose_hub_is_put_back", 120, run::world_restored);
 }
 
 #[test]

@@ -306,10 +306,7 @@ impl World {
                 engine.read(now, done).expect("the store answers");
                 moved = true;
             }
-            Some(Step::Fetch(fetch)) => {
-                device.fetch = Some(fetch);
-                moved = true;
-            }
+            Some(Step::Fetch(fetch)) => moved = device.fetch.replace(fetch).is_none(),
             Some(Step::Idle) => {}
         }
         moved
@@ -386,8 +383,7 @@ impl World {
     }
 
     fn send_down(&mut self, id: LinkId, frame: &HubFrame) {
-        let mut frame = frame.clone();
-        self.hold_back(&mut frame);
+        let frame = self.held_back(frame.clone());
         if let Some(link) = self.links().find(|link| link.id == id) {
             link.send_down(&frame);
         }

@@ -70,13 +70,13 @@ impl World {
     }
 
     /// No watermark passes what is in the last backup.
-    pub(super) fn hold_back(&self, frame: &mut HubFrame) {
-        let Some(safe) = self.safe else { return };
-        match frame {
-            HubFrame::Welcome(welcome) => welcome.watermark = welcome.watermark.min(safe),
-            HubFrame::Ack(ack) => ack.watermark = ack.watermark.min(safe),
+    pub(super) fn held_back(&self, mut frame: HubFrame) -> HubFrame {
+        match (self.safe, &mut frame) {
+            (Some(safe), HubFrame::Welcome(welcome)) => welcome.watermark = welcome.watermark.min(safe),
+            (Some(safe), HubFrame::Ack(ack)) => ack.watermark = ack.watermark.min(safe),
             _ => {}
         }
+        frame
     }
 
     /// The snapshot that a device asked for comes, and is written into its file. False when it asked for none.
