@@ -281,15 +281,13 @@ impl HubStore {
                 Err(MergeError::Sqlite(error)) if is_about_the_file(&error) => return Err(error.into()),
                 // What it added to the schema is gone again with the rest of it.
                 Err(_) => refresh(&tx, &self.policy, &mut self.replica)?,
-                Ok(_) => {}
+                // After each by itself: how many share a commit must not matter to what becomes of them.
+                Ok(_) => late::release(&tx, &self.replica, &self.policy, &mut version, now, self.epoch)?,
             }
             outcomes.push(outcome);
         }
         if self.replica.schema_version != self.looked_at {
             schema::release(&tx, &self.replica, &self.policy, &mut version, now)?;
-        }
-        if !changesets.is_empty() {
-            late::release(&tx, &self.replica, &self.policy, &mut version, now, self.epoch)?;
         }
         if version != self.version {
             state::set(&tx, state::VERSION, version.0 as i64)?;

@@ -136,6 +136,9 @@ impl EdgeStore {
         let policy = snapshot.policy(&self.policy)?;
         self.follow_snapshot(snapshot, &mut feed)?;
         feed.pieces = self.differences(snapshot, &policy)?;
+        if !feed.pieces.is_empty() {
+            self.keep_unseen_aside(snapshot)?;
+        }
         let done = |store: &mut Self, nothing_uncut| store.write_seed(&feed, snapshot, seed, nothing_uncut);
         // What a power cut takes away is taken away with its cursor, and comes again.
         let verdict = self.without_sync(|store| done(store, false))?;
@@ -175,6 +178,25 @@ impl EdgeStore {
             between.collect(&mut builder)?;
         }
         Ok(builder.finish())
+    }
+
+    /// What programs wrote while capture was out of order, and was not compared since, would be undone unseen: a
+    /// copy of the file as it is stays beside it for a person.
+    fn keep_unseen_aside(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let mut unseen = Vec::new();
+        for tracked in self.replica.tables.values() {
+            if audit::is_blind(&self.conn, tracked)? {
+                unseen.push(tracked.table.name.as_str());
+            }
+        }
+        let Some(path) = self.conn.path().filter(|_| !unseen.is_empty()) else { return Ok(()) };
+        let aside = PathBuf::from(format!("{path}.before-e{}-v{}", snapshot.epoch, snapshot.version));
+        if !aside.exists() {
+            self.conn.execute("VACUUM INTO ?1", [aside.to_string_lossy()])?;
+        }
+        let (tables, file) = (unseen.join(", "), aside.display());
+        tracing::warn!(%tables, %file, "capture was out of order here: the rows as they were are kept in this file");
+        Ok(())
     }
 
     fn write_seed(

@@ -196,7 +196,7 @@ fn a_device_that_was_away_longer_than_the_history_is_kept_loses_nothing() -> Don
     let version =
         inspect::number(&warehouse.hub.db(), "SELECT value FROM _sync_state WHERE name = 'version'")?;
     let said = warehouse.hub.say(&["maintain", "--forget-before", &(version + 1).to_string(), "--json"])?;
-    ensure!(said.code == 0 && said.out.contains(&format!("\"forgotten\":{version}")), "{said:?}");
+    ensure!(said.code == 0 && said.out.contains(&format!("\"forgotten\": {version}")), "{said:?}");
     let left = inspect::number(&warehouse.hub.db(), "SELECT count(*) FROM _sync_log")?;
     ensure!(left == 0, "{left} parts of the history are left");
     let said = away.say(&["sync", "--timeout", "30"])?;
@@ -204,4 +204,31 @@ fn a_device_that_was_away_longer_than_the_history_is_kept_loses_nothing() -> Don
     ensure!(inspect::number(&warehouse.hub.db(), COUNTER)? == before + added, "what it had counted is in");
     in_step(&near)?;
     warehouse.agree(&[&near, &away])
+}
+
+#[test]
+fn what_nobody_saw_is_kept_beside_a_file_that_is_reseeded() -> Done {
+    let warehouse = Warehouse::open()?;
+    let edge = warehouse.device("packing-1")?;
+    edge.sync("20")?;
+    let triggers = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'po_lines' AND name LIKE '\\_sync%' ESCAPE '\\'";
+    let conn = opened(&edge)?;
+    let names: Vec<String> =
+        conn.prepare(triggers)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    ensure!(!names.is_empty(), "capture has triggers");
+    for name in names {
+        conn.execute_batch(&format!("DROP TRIGGER \"{name}\""))?;
+    }
+    conn.execute("UPDATE po_lines SET damaged_count = 4711 WHERE id = 1", [])?;
+    let said = edge.say(&["reseed"])?;
+    ensure!(said.code == 0, "{said:?}");
+    let beside = std::fs::read_dir(&edge.dir)?.filter_map(Result::ok).map(|entry| entry.path());
+    let kept: Vec<_> =
+        beside.filter(|path| path.display().to_string().contains("tablet_counter.db.before-e1-v")).collect();
+    ensure!(kept.len() == 1, "{kept:?}");
+    ensure!(
+        inspect::number(&kept[0], "SELECT damaged_count FROM po_lines WHERE id = 1")? == 4711,
+        "as it was"
+    );
+    warehouse.agree(&[&edge])
 }
