@@ -7,6 +7,7 @@ mod ask;
 mod count;
 mod doctor;
 mod join;
+mod reseed;
 mod run;
 mod status;
 mod sync;
@@ -51,6 +52,8 @@ enum Command {
     Run(run::RunArgs),
     /// One round: send all, fetch all. Exit 0 when nothing is unsent or unread.
     Sync(sync::SyncArgs),
+    /// Make the file anew from the hub's rows; unsent work is handed in first, and programs go on.
+    Reseed(reseed::ReseedArgs),
     /// How this device is doing.
     Status,
     /// Record a count from a shell or a scanner.
@@ -79,6 +82,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Join(args) => join::join(&place, args, json),
         Command::Run(args) => run::daemon(&place, args),
         Command::Sync(args) => sync::sync(&place, args, json),
+        Command::Reseed(args) => reseed::reseed(&place, &args, json),
         Command::Status => status::status(&place, json),
         Command::Doctor(args) => doctor::doctor(&place, &args, json),
         Command::Count(args) => count::count(&place, &args, json),

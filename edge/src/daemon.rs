@@ -5,6 +5,7 @@
 //! * It always knows what it is waiting for and since when; it reconnects by itself, for ever.
 
 pub mod control;
+mod fetch;
 pub mod link;
 mod numbers;
 mod reader;
@@ -70,13 +71,20 @@ pub async fn run(place: &Place, identity: Identity, addresses: Vec<String>) -> R
     let db = place.db()?;
     let _lock = crate::place::lock(&db)?;
     let (events, queue) = mpsc::channel(EVENTS_MAX);
-    let worker = Worker::start(&db, &events, queue, true)?;
+    let worker = Worker::start((&db, place.dir()), &events, queue, true)?;
     let changed = Arc::new(Notify::new());
     let _watcher = watch::start(&db, events.clone(), Arc::clone(&changed))?;
     let stop = CancellationToken::new();
     let knock = Arc::new(Notify::new());
     let ear = control::listen(place, events.clone(), worker.state(), Arc::clone(&knock), stop.clone())?;
-    let link = tokio::spawn(link::keep(identity, addresses, events.clone(), knock, stop.clone()));
+    let link = tokio::spawn(link::keep(
+        identity,
+        addresses,
+        place.dir().to_owned(),
+        events.clone(),
+        knock,
+        stop.clone(),
+    ));
     let poll = tokio::spawn(watch::poll(events.clone(), changed, stop.clone()));
     tracing::info!(database = %db.display(), "tt-edge runs");
     stopped_by_signal().await?;

@@ -7,12 +7,12 @@
 mod auditor;
 mod refused;
 
-use crate::store::{EdgeStore, Feed, ReadDone, Reading, StoreError, Verdict, Waiting};
+use crate::store::{EdgeStore, Feed, ReadDone, Reading, Seed, StoreError, Verdict, Waiting};
 use auditor::{Auditor, Next};
 use refused::RefusedFeed;
 use tt_protocol::clock::Reading as ClockReading;
 use tt_protocol::frame::{EdgeFrame, Hello, HubFrame, PROTOCOL};
-use tt_protocol::number::Millis;
+use tt_protocol::number::{Epoch, Millis, Version};
 use tt_protocol::session::WholeFeed;
 use tt_protocol::session::edge::{EdgeSession, FeedVerdict, Output};
 
@@ -25,8 +25,21 @@ pub enum Step {
     Refused(String),
     /// A table is to be read, on whatever thread; answer with [`Engine::read`].
     Read(Reading),
+    /// A snapshot is to be fetched and unpacked; answer with [`Engine::seed`].
+    Fetch(Fetch),
     /// Nothing to do until something happens.
     Idle,
+}
+
+/// The snapshot that is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The hub's incarnation.
+    pub epoch: Epoch,
+    /// An older one does not hold this device's last changeset.
+    pub at_least: Version,
+    /// The operator's order that is carried out with it.
+    pub order: u64,
 }
 
 /// A store with, while there is a link, a session.
@@ -72,6 +85,7 @@ impl Engine {
         // What an earlier link was about to ask must not be the first word of this one.
         self.end();
         let (last_seq, last_hash) = self.store.last_cut()?;
+        let first_held = self.store.first_held()?;
         let hello = Hello {
             protocol: PROTOCOL,
             edge: self.store.device(),
@@ -79,9 +93,16 @@ impl Engine {
             cursor: self.store.cursor()?,
             last_seq,
             last_hash,
+            first_held,
+            seed_wanted: self.store.is_seed_wanted()?,
+            order_done: self.store.order_done()?,
             now,
         };
-        self.session = Some(EdgeSession::new(hello, wait));
+        let mut session = EdgeSession::new(hello, wait);
+        if let Some((epoch, at_least)) = self.store.fetch_under_way(now.0)? {
+            session.resume_fetch(epoch, at_least);
+        }
+        self.session = Some(session);
         Ok(())
     }
 
@@ -238,6 +259,11 @@ impl Engine {
             }
             Output::Acknowledge(ack) => self.store.acknowledge(&ack)?,
             Output::Forget(watermark) => self.store.forget_safe(watermark)?,
+            Output::Reopen(merged) => self.store.reopen(merged)?,
+            Output::Fetch { epoch, at_least, order } => {
+                self.store.fetching(epoch, at_least, now.0)?;
+                return Ok(Some(Step::Fetch(Fetch { epoch, at_least, order })));
+            }
             Output::ClockOffset(offset) => self.store.set_clock_offset(offset)?,
             Output::Apply(feed) => self.apply(now, feed)?,
             Output::Compared(compared) => {
@@ -276,7 +302,42 @@ impl Engine {
         self.auditor.fed();
         let verdict = self.store.apply(&Feed { from, to, merged, pieces })?;
         let cursor = self.store.cursor()?;
-        let verdict = match verdict {
+        let verdict = self.told(verdict, now)?;
+        if let Some(session) = &mut self.session {
+            session.handle_verdict(verdict, cursor);
+        }
+        Ok(())
+    }
+
+    /// A snapshot that was asked for has come: writes it into the file. True when it is written.
+    ///
+    /// # Errors
+    /// When the snapshot or the store fails.
+    pub fn seed(&mut self, now: Millis, seed: &Seed) -> Result<bool, StoreError> {
+        let Some(session) = self.session.as_ref().filter(|session| session.is_seeding()) else {
+            return Ok(false);
+        };
+        if !session.is_up() {
+            return Ok(false);
+        }
+        self.auditor.fed();
+        let verdict = self.store.reseed(seed)?;
+        let cursor = self.store.cursor()?;
+        let verdict = self.told(verdict, now)?;
+        if let Some(session) = &mut self.session {
+            session.handle_seeded(verdict, cursor);
+        }
+        Ok(verdict == FeedVerdict::Applied)
+    }
+
+    /// True while this device is being reseeded.
+    #[must_use]
+    pub fn is_seeding(&self) -> bool {
+        self.session.as_ref().is_some_and(EdgeSession::is_seeding)
+    }
+
+    fn told(&mut self, verdict: Verdict, now: Millis) -> Result<FeedVerdict, StoreError> {
+        Ok(match verdict {
             Verdict::Applied => {
                 self.refused = None;
                 FeedVerdict::Applied
@@ -287,10 +348,6 @@ impl Engine {
                 self.refused = Some(RefusedFeed::new(reason, &self.store, now)?);
                 FeedVerdict::Refused
             }
-        };
-        if let Some(session) = &mut self.session {
-            session.handle_verdict(verdict, cursor);
-        }
-        Ok(())
+        })
     }
 }

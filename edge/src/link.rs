@@ -13,7 +13,7 @@ mod stream;
 
 pub use connect::{Link, connect};
 pub use join::{Joined, join};
-pub use snapshot::{Progress, fetch_snapshot};
+pub use snapshot::{Progress, fetch_seed, fetch_snapshot};
 pub use stream::{FrameReceiver, FrameSender};
 
 use quinn::{ApplicationClose, ConnectionClose, ConnectionError, ReadError, WriteError};

@@ -13,6 +13,8 @@ mod outbox;
 mod reading;
 mod rebase;
 mod refused;
+mod rescue;
+mod reseed;
 mod scale;
 mod standing;
 mod steps;
@@ -27,6 +29,8 @@ pub(crate) use heal::Moment;
 pub use outbox::Waiting;
 pub(crate) use reading::{Found, What};
 pub use reading::{ReadDone, Reading};
+pub use rescue::Rescued;
+pub use reseed::Seed;
 pub(crate) use scale::look_before_writing;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -115,6 +119,7 @@ impl EdgeStore {
     pub fn adopt(path: &Path, policy: Policy, device: EdgeId) -> Result<Self, StoreError> {
         let conn = connection::open(path)?;
         conn.execute_batch(state::TABLES)?;
+        conn.execute_batch(state::NO_SNAPSHOT_TABLES)?;
         state::set(&conn, state::DEVICE, i64::from(device.0))?;
         state::set(&conn, state::SEQ, 0)?;
         drop(conn);

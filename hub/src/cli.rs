@@ -10,8 +10,10 @@ mod health;
 mod history;
 mod init;
 mod invite;
+mod maintain;
 mod migrate;
 mod output;
+mod reseed;
 mod restore;
 mod status;
 
@@ -61,8 +63,15 @@ enum Command {
         /// Name of the device.
         name: String,
     },
+    /// Order a device to make its file anew from the hub's rows, without losing unsent work.
+    Reseed {
+        /// Name of the device.
+        name: String,
+    },
     /// Show how the hub is doing.
     Status(status::Arguments),
+    /// Cut the history that devices do not need any more.
+    Maintain(maintain::Arguments),
     /// Show or apply numbered changes of the schema.
     Migrate(migrate::Arguments),
     /// Make a backup and read every copy back.
@@ -169,8 +178,10 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Serve(arguments) => Ok(daemon::serve(&place.data, arguments)?),
         Command::Invite(arguments) => invite::invite(place, arguments),
         Command::Revoke { name } => invite::revoke(place, name),
+        Command::Reseed { name } => reseed::order(place, name),
         Command::Edges => edges::run(place),
         Command::Status(arguments) => status::run(place, &arguments),
+        Command::Maintain(arguments) => maintain::run(place, &arguments),
         Command::Migrate(arguments) => migrate::run(place, &arguments),
         Command::Backup(arguments) => backup::make(place, &arguments),
         Command::Backups => backup::list(place),

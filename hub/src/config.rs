@@ -4,6 +4,7 @@
 
 use crate::backup;
 use crate::folder::Folder;
+use crate::store::history::Keep;
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) advertise: Vec<String>,
     /// Tiers and vaults.
     pub(crate) backup: backup::Settings,
+    /// How long the past is kept.
+    pub(crate) retention: Keep,
     /// How long the journal is kept.
     pub(crate) journal: Journal,
 }
@@ -56,6 +59,8 @@ struct Written {
     backup: backup::Settings,
     #[serde(default)]
     journal: Journal,
+    #[serde(default)]
+    retention: Keep,
 }
 
 /// Why the settings cannot be used.
@@ -102,6 +107,7 @@ impl Config {
             advertise: written.advertise.map(Spanned::into_inner).unwrap_or_default(),
             backup: written.backup,
             journal: written.journal,
+            retention: written.retention,
         };
         let refused = |problem| ConfigError::Backup { path: folder.config(), problem };
         config.backup.check().map_err(refused)?;

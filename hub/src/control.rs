@@ -51,6 +51,16 @@ pub(crate) enum Request {
         /// Name of the device.
         name: String,
     },
+    /// Order a device to take a snapshot in place of feeds.
+    Reseed {
+        /// Name of the device.
+        name: String,
+    },
+    /// Cut the history.
+    Forget {
+        /// Versions below this one; None: what is older than the settings say.
+        before: Option<u64>,
+    },
     /// Decide about entries of the conflict list.
     Decide {
         /// Their numbers, at most [`decision::DECISIONS_MAX`].
@@ -76,6 +86,20 @@ pub(crate) enum Reply {
     Revoked {
         /// The device's number; none when there was only an invitation.
         device: Option<u16>,
+    },
+    /// The order is written down; the device carries it out when it is here.
+    Ordered {
+        /// The device's number.
+        device: u16,
+    },
+    /// The history was cut.
+    Forgotten {
+        /// Versions up to this one are not in it any more.
+        forgotten: u64,
+        /// Versions that went now.
+        versions: u64,
+        /// Images of deleted rows that went now.
+        images: u64,
     },
     /// What became of each decision.
     Decided {
@@ -167,6 +191,11 @@ pub(crate) fn perform(
         Request::Decide { .. } => Ok((Reply::Failed { reason: "the store decides".into() }, None)),
         Request::Pause => Ok((Reply::Failed { reason: "only a running hub can wait".into() }, None)),
         Request::Migrate => Ok((Reply::Failed { reason: "migrations need the whole store".into() }, None)),
+        Request::Forget { .. } => Ok((Reply::Failed { reason: "the store forgets".into() }, None)),
+        Request::Reseed { name } => {
+            let device = devices::order_reseed(conn, &name, now)?.0;
+            Ok((Reply::Ordered { device }, None))
+        }
         Request::Revoke { name } => {
             let cut = devices::revoke(conn, &name, now)?;
             let device = cut.map(|edge| edge.0);

@@ -31,6 +31,7 @@ use crate::journal::ship::{self, Course};
 use crate::journal::watermark::Watermark;
 use crate::link::{LinkError, Listener};
 use crate::restore::{RestoreError, Restores};
+use crate::store::history::Keep;
 use crate::store::{HubStore, StoreError};
 use event::{EVENTS_MAX, Event, Shared};
 use health::Health;
@@ -211,6 +212,7 @@ struct Listening {
     /// The same vaults, for the journal.
     vaults: Option<Backups>,
     keep_days: u32,
+    keep: Keep,
 }
 
 impl Listening {
@@ -232,6 +234,7 @@ impl Listening {
         let control = control::Socket::bind(&folder)?;
         let backups = Backups::open(&folder, &config.backup)?;
         let vaults = Some(Backups::open(&folder, &config.backup)?);
+        let keep = config.retention;
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
         let host = Host { fingerprint: authority.fingerprint(), addresses: config.addresses(quic) };
         Ok(Self {
@@ -248,6 +251,7 @@ impl Listening {
             backups,
             vaults,
             keep_days: config.journal.keep_days,
+            keep,
         })
     }
 }
@@ -276,6 +280,7 @@ fn run(runtime: &Runtime, mut listening: Listening, mut store: HubStore) -> Resu
             shared: Arc::clone(&shared),
             course: Arc::clone(&course),
             watermark,
+            keep: listening.keep,
         },
         inbox,
         dead,

@@ -8,9 +8,12 @@
 
 mod admission;
 mod journaled;
+mod order;
 
 pub use admission::{Admission, Invitation, invite, redeem};
 pub(crate) use journaled::replace;
+pub(crate) use order::order;
+pub use order::{order_reseed, ordered};
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
 use tt_protocol::ids::DEVICE_MAX;

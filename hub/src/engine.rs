@@ -14,6 +14,10 @@ use tt_protocol::number::{EdgeId, Millis, Version};
 use tt_protocol::session::WholeFeed;
 use tt_protocol::session::hub::{HubSession, MergeResult, Output, Staged};
 
+/// Said when work of a device cannot be placed in this file.
+const LOST: &str = "changesets that this device had handed in are not in this file, and the device does not keep them any \
+                    more: compare with the backups and the journal which rows are missing";
+
 /// Names one link for its lifetime.
 pub type LinkId = u64;
 
@@ -197,6 +201,7 @@ impl Engine {
     }
 
     fn collect(&mut self, now: Millis, actions: &mut Vec<Action>) -> Result<(), StoreError> {
+        let mut put_back = false;
         for (link, session) in &mut self.sessions {
             while let Some(output) = session.poll_output() {
                 match output {
@@ -204,6 +209,15 @@ impl Engine {
                     Output::Greet(hello) => {
                         let standing = self.store.standing(&hello, now)?;
                         session.handle_standing(&hello, &standing);
+                    }
+                    Output::Skip { from, to } => {
+                        let device = session.edge();
+                        let merged = self.store.hand_in_again(device, (from, to), now)?;
+                        if merged < to {
+                            tracing::error!(%device, from = %merged.next(), %to, "{LOST}");
+                            self.store.pass_over(device, to, now)?;
+                        }
+                        put_back = true;
                     }
                     Output::Merge { seq, hash, pieces, cursor } => {
                         let edge = session.edge();
@@ -219,6 +233,9 @@ impl Engine {
                     Output::Close(reason) => actions.push(Action::Close(*link, reason)),
                 }
             }
+        }
+        if put_back {
+            self.announce();
         }
         Ok(())
     }

@@ -13,13 +13,17 @@ mod ddl;
 pub mod decide;
 pub mod epoch;
 pub mod feed;
+mod handed;
+pub mod history;
 pub(crate) mod journaled;
+mod late;
 mod local;
 mod log;
 mod merge;
 pub mod migrate;
 mod once;
 pub mod replayed;
+mod rescue;
 mod same;
 mod schema;
 pub mod snapshot;
@@ -32,9 +36,9 @@ use crate::journal::watermark::Watermark;
 use crate::journal::writer::{JournalError, Tail, Writer};
 use begin::{begin, read_shape, refresh};
 use clock::MergeClock;
-use feed::Feed;
+pub use feed::FeedReader;
 use journaled::Places;
-use once::{find_merged, is_about_the_file, merge_one};
+use once::{is_about_the_file, merge_one};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::sync::Arc;
@@ -45,10 +49,8 @@ use tt_migrations::programs_triggers;
 use tt_migrations::replica::Replica;
 use tt_migrations::state;
 use tt_protocol::change::PieceError;
-use tt_protocol::frame::Hello;
 use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
 use tt_protocol::policy::Policy;
-use tt_protocol::session::hub::Standing;
 
 pub(crate) const TABLES: &str = include_str!("store/tables.sql");
 
@@ -70,6 +72,9 @@ pub enum StoreError {
     /// What is in the database did not go into the journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The history does not go back so far.
+    #[error("the history does not go back to version {0} any more: the device takes a snapshot")]
+    Forgotten(Version),
 }
 
 /// A changeset that waits to be merged.
@@ -229,20 +234,6 @@ impl HubStore {
         Ok(feed::merged_seq(&self.conn, edge)?)
     }
 
-    /// What the hub knows of an edge that says hello.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn standing(&self, hello: &Hello, now: Millis) -> Result<Standing, StoreError> {
-        let merged = feed::merged_seq(&self.conn, hello.edge)?;
-        let merged_as =
-            find_merged(&self.conn, hello.edge, merged)?.map_or(Version(0), |(_, version)| version);
-        let last = find_merged(&self.conn, hello.edge, hello.last_seq)?;
-        let (epoch, version) = (self.epoch, self.version);
-        let hash_of_last = last.map(|(hash, _)| hash);
-        Ok(Standing { epoch, version, merged, merged_as, hash_of_last, watermark: self.watermark(), now })
-    }
-
     /// The version that is safe: in the vaults, if somebody looks after that, else what the hub has on disk.
     #[must_use]
     pub fn watermark(&self) -> Version {
@@ -316,7 +307,8 @@ impl HubStore {
                 Err(MergeError::Sqlite(error)) if is_about_the_file(&error) => return Err(error.into()),
                 // What it added to the schema is gone again with the rest of it.
                 Err(_) => refresh(&tx, &self.policy, &mut self.replica)?,
-                Ok(_) => {}
+                // After each by itself: how many share a commit must not matter to what becomes of them.
+                Ok(_) => late::release(&tx, &self.replica, &self.policy, &mut version, now, self.epoch)?,
             }
             outcomes.push(outcome);
         }
@@ -361,30 +353,5 @@ impl HubStore {
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         Ok(())
-    }
-}
-
-/// The reading side: makes feeds.
-pub struct FeedReader {
-    conn: Connection,
-}
-
-impl FeedReader {
-    /// Opens a reading connection.
-    ///
-    /// # Errors
-    /// When the file cannot be opened.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let conn = connection::open(path)?;
-        conn.pragma_update(None, "query_only", true)?;
-        Ok(Self { conn })
-    }
-
-    /// Makes the feed of one edge.
-    ///
-    /// # Errors
-    /// When SQLite fails or the log is damaged.
-    pub fn feed(&self, replica: &Replica, edge: EdgeId, from: Version) -> Result<Feed, StoreError> {
-        feed::make(&self.conn, replica, edge, from)
     }
 }

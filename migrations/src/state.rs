@@ -35,6 +35,28 @@ pub const STEP: &str = "schema_step";
 /// Edge: the last step that the hub was told of.
 pub const STEP_TOLD: &str = "schema_step_told";
 
+/// Edge: 1 when a person wants the file made anew from the hub's rows.
+pub const SEED_WANTED: &str = "seed_wanted";
+/// Edge: the operator's last order to do so that was carried out.
+pub const ORDER_DONE: &str = "order_done";
+/// Edge: epoch of the snapshot that is being fetched.
+pub const FETCH_EPOCH: &str = "fetch_epoch";
+/// Edge: the least version of that snapshot.
+pub const FETCH_AT_LEAST: &str = "fetch_at_least";
+/// Edge: when its fetching began, by the device's clock; 0 when none is fetched.
+pub const FETCH_SINCE: &str = "fetch_since";
+/// Hub: versions up to this one are not in the history any more.
+pub const FORGOTTEN: &str = "forgotten";
+
+/// What a snapshot says besides its rows: the last changeset of each edge that they hold, and the steps of
+/// the schema. They are in no other file.
+pub const SNAPSHOT_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS _sync_seed_merged(edge INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS _sync_seed_step(step INTEGER PRIMARY KEY, piece BLOB NOT NULL);";
+/// Removes them.
+pub const NO_SNAPSHOT_TABLES: &str =
+    "DROP TABLE IF EXISTS _sync_seed_merged; DROP TABLE IF EXISTS _sync_seed_step;";
+
 /// The merge policy as TOML, as the hub has it.
 pub const POLICY: &str = "policy";
 /// Names that are gone, as this node's steps told them: the policy is written by the names of before.
@@ -85,6 +107,14 @@ pub fn add_formers(conn: &Connection, more: &[Former]) -> Result<()> {
     }
     let mut all = formers(conn)?;
     all.extend_from_slice(more);
+    set_formers(conn, &all)
+}
+
+/// Keeps these names that are gone, and no others.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn set_formers(conn: &Connection, all: &[Former]) -> Result<()> {
     set_text(conn, FORMERS, &data_encoding::HEXLOWER.encode(&to_bytes(&all)))
 }
 

@@ -88,6 +88,16 @@ impl Digests {
         pairs.filter(|((_, own), theirs)| own != *theirs).map(|((bucket, _), _)| bucket).collect()
     }
 
+    /// Leaves in which the other side differs, in order.
+    #[must_use]
+    pub fn differing(&self, theirs: &Self) -> Vec<u16> {
+        let mut leaves: Vec<u16> = self.leaves.keys().chain(theirs.leaves.keys()).copied().collect();
+        leaves.sort_unstable();
+        leaves.dedup();
+        leaves.retain(|leaf| self.leaf(*leaf) != theirs.leaf(*leaf));
+        leaves
+    }
+
     /// Leaves of these buckets in which the other side differs, in order.
     #[must_use]
     pub fn differing_leaves(&self, theirs: &[Refined]) -> Vec<u16> {

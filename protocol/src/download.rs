@@ -3,7 +3,7 @@
 //! Each download has a stream of its own beside the frames. The edge says what it already holds; when
 //! that is the front of the snapshot that the hub offers, only the rest is sent.
 
-use crate::number::Version;
+use crate::number::{Epoch, Version};
 use serde::{Deserialize, Serialize};
 
 /// What the edge already holds.
@@ -18,8 +18,37 @@ pub struct Held {
 /// Asks for the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DownloadRequest {
-    /// The first and only form so far.
+    /// Any snapshot that the hub has at hand.
     V1(Held),
+    /// One of this epoch that is at least of this version.
+    V2 {
+        /// What the edge already holds.
+        held: Held,
+        /// The hub's incarnation.
+        epoch: Epoch,
+        /// An older one does not hold the edge's last changeset.
+        at_least: Version,
+    },
+}
+
+/// What a snapshot must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The hub's incarnation; None: whichever it is in.
+    pub epoch: Option<Epoch>,
+    /// The least version.
+    pub at_least: Version,
+}
+
+impl DownloadRequest {
+    /// What the edge already holds, and what it needs.
+    #[must_use]
+    pub fn into_parts(self) -> (Held, Wanted) {
+        match self {
+            Self::V1(held) => (held, Wanted::default()),
+            Self::V2 { held, epoch, at_least } => (held, Wanted { epoch: Some(epoch), at_least }),
+        }
+    }
 }
 
 /// What the hub is about to send.
@@ -74,6 +103,9 @@ mod tests {
     fn golden_bytes_hold_the_variants_still() {
         let request = DownloadRequest::V1(Held { identity: "a".into(), bytes: 300 });
         assert_eq!(to_bytes(&request), [0, 1, b'a', 251, 44, 1]);
+        let held = Held { identity: "a".into(), bytes: 300 };
+        let request = DownloadRequest::V2 { held, epoch: Epoch(2), at_least: Version(7) };
+        assert_eq!(to_bytes(&request), [1, 1, b'a', 251, 44, 1, 2, 7]);
         assert_eq!(to_bytes(&DownloadReply::Refused { reason: "no".into() }), [1, 2, b'n', b'o']);
         let header = SnapshotHeader {
             bytes: 9,

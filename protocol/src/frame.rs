@@ -65,6 +65,12 @@ pub struct Hello {
     pub last_seq: Seq,
     /// Hash of that changeset, so that a copied or rolled-back device is noticed at once.
     pub last_hash: [u8; 32],
+    /// The first changeset that the edge still has whole; the one after `last_seq` when it has none.
+    pub first_held: Seq,
+    /// The edge asks for a snapshot in place of feeds: a person wants its file made anew.
+    pub seed_wanted: bool,
+    /// The last order to take a snapshot that the edge has carried out.
+    pub order_done: u64,
     /// The edge's clock.
     pub now: Millis,
 }
@@ -86,6 +92,10 @@ pub struct Welcome {
     pub pieces_held: u32,
     /// Version that is safe in two places; the edge may forget acknowledged changesets up to it.
     pub watermark: Version,
+    /// The edge must hand in what it has and then take a snapshot in place of feeds: it is reseeded.
+    pub seed: bool,
+    /// The operator's newest order to do so.
+    pub order: u64,
     /// The hub's clock.
     pub now: Millis,
 }

@@ -23,6 +23,7 @@ pub mod number;
 pub mod pieces;
 pub mod policy;
 pub mod prefix;
+pub mod rescue;
 pub mod session;
 pub mod step;
 pub mod token;

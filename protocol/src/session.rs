@@ -80,3 +80,6 @@ fn feed_frames(feed: WholeFeed) -> impl Iterator<Item = FeedPiece> {
     let count = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
     (0..count).zip(pieces).map(move |(index, bytes)| FeedPiece { from, to, merged, index, count, bytes })
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `restore`: the operator restores a running hub while devices are linked
 //! * `journal`: every acknowledged changeset is in the journal, the vaults have it, and a row has a history
+//! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
+//! * `rescue`: copied files and files put back are stopped, and their work comes in once
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
 #[path = "end_to_end/ages.rs"]
@@ -45,6 +47,10 @@ mod mistakes;
 mod older;
 #[path = "end_to_end/refused.rs"]
 mod refused;
+#[path = "end_to_end/rescue.rs"]
+mod rescue;
+#[path = "end_to_end/reseed.rs"]
+mod reseed;
 #[path = "end_to_end/restore.rs"]
 mod restore;
 #[path = "end_to_end/status.rs"]

@@ -35,6 +35,11 @@ fn worlds_with_files() {
 }
 
 #[test]
+fn worlds_whose_hub_is_put_back() {
+    check("worlds_whose_hub_is_put_back", 120, run::world_restored);
+}
+
+#[test]
 fn worlds_of_sessions() {
     check("worlds_of_sessions", 20_000, pure::world);
 }

@@ -241,10 +241,17 @@ async fn over_own_link(place: &Place, _lock: &Lock, wait: Duration) -> anyhow::R
     let identity = Identity::load(place.dir())?;
     let addresses = addresses(None, &identity.addresses)?;
     let (events, queue) = mpsc::channel(64);
-    let worker = Worker::start(&db, &events, queue, false)?;
+    let worker = Worker::start((&db, place.dir()), &events, queue, false)?;
     let state = worker.state();
     let stop = tokio_util::sync::CancellationToken::new();
-    let keeper = tokio::spawn(link::keep(identity, addresses, events.clone(), Arc::default(), stop.clone()));
+    let keeper = tokio::spawn(link::keep(
+        identity,
+        addresses,
+        place.dir().to_owned(),
+        events.clone(),
+        Arc::default(),
+        stop.clone(),
+    ));
     let reply = control::compare(&events, &state, wait).await;
     stop.cancel();
     // What stopped is of no interest any more.

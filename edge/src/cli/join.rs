@@ -1,6 +1,8 @@
 //! `tt-edge join TOKEN`: key, certificate, snapshot, capture. Interrupted anywhere, the same command
 //! with the same token goes on.
 
+mod rescue;
+
 use super::{Outcome, runtime};
 use crate::identity::{DeviceKey, Identity};
 use crate::join::{self, Joined};
@@ -28,6 +30,10 @@ pub(super) struct JoinArgs {
     /// One more address of the hub, HOST:PORT; tried first.
     #[arg(long, value_name = "ADDR")]
     hub: Option<String>,
+    /// Give a file that was copied, put back or belonged to another hub a new identity, and hand in its unsent
+    /// work.
+    #[arg(long)]
+    rescue: bool,
 }
 
 pub(super) fn join(place: &Place, args: JoinArgs, json: bool) -> Outcome {
@@ -36,11 +42,15 @@ pub(super) fn join(place: &Place, args: JoinArgs, json: bool) -> Outcome {
         tt_protocol::link::check_address(&address)?;
         token.addresses.insert(0, address);
     }
+    if args.rescue {
+        return rescue::rescue(place, &token, args.db, json);
+    }
     if let Ok(db) = place.db()
         && join::is_joined(&db)
     {
         bail!(
-            "{} already belongs to a hub; to join another one, give this device another folder with --data",
+            "{} already belongs to a hub; to join another one, give this device another folder with --data; a file that \
+             was copied or put back gets a new identity with --rescue",
             db.display()
         );
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How often to look whether a daemon that is starting listens.
 const LOOK: Duration = Duration::from_millis(50);
@@ -38,9 +38,12 @@ pub(super) fn sync(place: &Place, args: SyncArgs, json: bool) -> Outcome {
     if let Some(address) = &args.hub {
         identity.add_address(place.dir(), address)?;
     }
-    let reply = match who(place, wait)? {
+    let timeout_ms = u64::try_from(wait.as_millis())?;
+    let reply = match who(place, &Request::Sync { timeout_ms }, wait)? {
         Who::Daemon(reply) => reply,
-        Who::ThisProcess(lock) => runtime()?.block_on(once(place, &lock, identity, all, wait))?,
+        Who::ThisProcess(lock) => {
+            runtime()?.block_on(once(place, &lock, (identity, all), Event::Ask, wait))?
+        }
     };
     match reply {
         Reply::InStep => {
@@ -61,7 +64,7 @@ pub(super) fn sync(place: &Place, args: SyncArgs, json: bool) -> Outcome {
 }
 
 /// Who does the work.
-enum Who {
+pub(super) enum Who {
     /// The daemon did.
     Daemon(Reply),
     /// This process may: it holds the file's lock.
@@ -70,13 +73,11 @@ enum Who {
 
 /// Asks the daemon, or takes its place. One that is starting holds the lock already but does not listen
 /// yet; another `sync` is over soon: both are worth waiting for.
-fn who(place: &Place, wait: Duration) -> anyhow::Result<Who> {
+pub(super) fn who(place: &Place, request: &Request, wait: Duration) -> anyhow::Result<Who> {
     let db = place.db()?;
-    let timeout_ms = u64::try_from(wait.as_millis())?;
     let mut left = wait;
     loop {
-        if let Some(reply) = ask::daemon(place, &Request::Sync { timeout_ms }, wait + Duration::from_secs(5))?
-        {
+        if let Some(reply) = ask::daemon(place, request, wait + Duration::from_secs(5))? {
             return Ok(Who::Daemon(reply));
         }
         match lock(&db) {
@@ -89,20 +90,27 @@ fn who(place: &Place, wait: Duration) -> anyhow::Result<Who> {
 }
 
 /// Links, asks until the end of the wait, and goes.
-async fn once(
+pub(super) async fn once(
     place: &Place,
     _lock: &Lock,
-    identity: Identity,
-    addresses: Vec<String>,
+    (identity, addresses): (Identity, Vec<String>),
+    question: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Event,
     wait: Duration,
 ) -> anyhow::Result<Reply> {
     let db = place.db()?;
     let (events, queue) = mpsc::channel(64);
-    let worker = Worker::start(&db, &events, queue, false)?;
+    let worker = Worker::start((&db, place.dir()), &events, queue, false)?;
     let state = worker.state();
     let stop = tokio_util::sync::CancellationToken::new();
-    let keeper = tokio::spawn(link::keep(identity, addresses, events.clone(), Arc::default(), stop.clone()));
-    let reply = control::sync(&events, &state, wait).await;
+    let keeper = tokio::spawn(link::keep(
+        identity,
+        addresses,
+        place.dir().to_owned(),
+        events.clone(),
+        Arc::default(),
+        stop.clone(),
+    ));
+    let reply = control::ask(&events, &state, wait, question).await;
     stop.cancel();
     let _ = keeper.await;
     let _ = events.send(Event::Stop).await;

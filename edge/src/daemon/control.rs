@@ -32,6 +32,11 @@ pub enum Request {
         /// How long the caller waits.
         timeout_ms: u64,
     },
+    /// The file made anew from the hub's rows, and its end.
+    Reseed {
+        /// How long the caller waits.
+        timeout_ms: u64,
+    },
     /// A compare of every table with the hub's, and its end.
     Compare {
         /// How long the caller waits.
@@ -147,6 +152,10 @@ async fn serve(
             knock.notify_waiters();
             sync(&events, &state, Duration::from_millis(timeout_ms)).await
         }
+        Ok(Request::Reseed { timeout_ms }) => {
+            knock.notify_waiters();
+            ask(&events, &state, Duration::from_millis(timeout_ms), Event::Reseed).await
+        }
         Ok(Request::Compare { timeout_ms }) => {
             knock.notify_waiters();
             compare(&events, &state, Duration::from_millis(timeout_ms)).await
@@ -177,8 +186,18 @@ pub(crate) async fn sync(
     state: &watch::Receiver<State>,
     wait: Duration,
 ) -> Reply {
+    ask(events, state, wait, Event::Ask).await
+}
+
+/// As [`sync`], with another question that is answered when all is in step.
+pub(crate) async fn ask(
+    events: &mpsc::Sender<Event>,
+    state: &watch::Receiver<State>,
+    wait: Duration,
+    question: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Event,
+) -> Reply {
     let (answer, answered) = oneshot::channel();
-    if events.send(Event::Ask(answer)).await.is_err() {
+    if events.send(question(answer)).await.is_err() {
         return Reply::Failed("the daemon is stopping".to_owned());
     }
     match tokio::time::timeout(wait, answered).await {

@@ -2,9 +2,11 @@
 //!
 //! A device that the hub refuses goes on asking, slowly: the operator may have changed their mind.
 
-use super::worker::Event;
+use super::fetch;
+use super::worker::{Event, Uplink};
 use crate::identity::Identity;
 use crate::link::{FrameReceiver, Link, LinkError, connect};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -17,10 +19,11 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Frames for the hub that may wait: a few pieces of a large changeset.
 const FRAMES_MAX: usize = 4;
 
-/// Keeps a link until `stop`. A `knock` ends the wait before the next attempt.
+/// Keeps a link until `stop`; snapshots come into `folder`. A `knock` ends the wait before the next attempt.
 pub async fn keep(
     identity: Identity,
     addresses: Vec<String>,
+    folder: PathBuf,
     events: mpsc::Sender<Event>,
     knock: Arc<Notify>,
     stop: CancellationToken,
@@ -31,7 +34,7 @@ pub async fn keep(
     }
     while !stop.is_cancelled() {
         let ended = tokio::select! {
-            ended = once(&identity, &addresses, &events, true) => ended,
+            ended = once((&identity, &addresses), &folder, &events, true) => ended,
             () = stop.cancelled() => break,
         };
         let (reason, wait) = match &ended {
@@ -65,8 +68,8 @@ pub async fn keep(
 /// # Errors
 /// When there was no link, or it ended for a reason.
 pub async fn once(
-    identity: &Identity,
-    addresses: &[String],
+    (identity, addresses): (&Identity, &[String]),
+    folder: &Path,
     events: &mpsc::Sender<Event>,
     wait: bool,
 ) -> Result<bool, LinkError> {
@@ -74,7 +77,8 @@ pub async fn once(
         connect(identity, addresses, CONNECT_DEADLINE).await?;
     tracing::debug!(%address, "connected");
     let (frames, mut queue) = mpsc::channel::<EdgeFrame>(FRAMES_MAX);
-    if events.send(Event::LinkUp(frames, wait)).await.is_err() {
+    let (fetches, wanted) = mpsc::channel(1);
+    if events.send(Event::LinkUp(Uplink { frames, fetches, wait })).await.is_err() {
         return Ok(false);
     }
     let write = async {
@@ -87,6 +91,7 @@ pub async fn once(
     let outcome = tokio::select! {
         read = read(receiver, events) => read,
         written = write => written.map(|()| true),
+        fetched = fetch::serve(&connection, folder, wanted, events) => fetched,
     };
     connection.close(tt_protocol::link::CLOSE_DONE.into(), b"the device ends the link");
     // A goodbye that is lost is found out by the hub's idle timeout.

@@ -3,13 +3,14 @@
 //! It takes events from a bounded queue, lets the engine do what is due, and hands frames to the link's
 //! bounded queue. What others may know of it, it publishes as one small [`State`].
 
+mod reseed;
 mod tell;
 
 pub use super::numbers::{Numbers, numbers};
 use super::{DaemonError, reader};
 use crate::clock;
-use crate::engine::{Engine, Step};
-use crate::store::{EdgeStore, ReadDone, Reading, StoreError};
+use crate::engine::{Engine, Fetch, Step};
+use crate::store::{EdgeStore, ReadDone, Reading, Seed, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc as queue;
 use std::thread::JoinHandle;
@@ -33,8 +34,12 @@ const LOOK: Duration = Duration::from_micros(50);
 pub enum Event {
     /// The hub is being looked for at these addresses.
     Connecting(String),
-    /// A link is there; frames for the hub go into this queue.
-    LinkUp(mpsc::Sender<EdgeFrame>, bool),
+    /// A link is there.
+    LinkUp(Uplink),
+    /// A snapshot that was asked for is here, unpacked.
+    Fetched(Seed),
+    /// Somebody wants the file made anew from the hub's rows: answered when that is done.
+    Reseed(oneshot::Sender<Result<(), String>>),
     /// A frame from the hub.
     Frame(HubFrame),
     /// The hub refuses this device, and why. The link is gone.
@@ -53,6 +58,17 @@ pub enum Event {
     Compare(oneshot::Sender<Result<(), String>>),
     /// The end.
     Stop,
+}
+
+/// The link's ends for the file's thread.
+#[derive(Debug)]
+pub struct Uplink {
+    /// Frames for the hub.
+    pub frames: mpsc::Sender<EdgeFrame>,
+    /// Snapshots that are wanted.
+    pub fetches: mpsc::Sender<Fetch>,
+    /// As in [`Engine::begin`].
+    pub wait: bool,
 }
 
 /// What others may know without asking the file.
@@ -77,7 +93,9 @@ pub struct Worker {
 struct Thread {
     engine: Engine,
     wal: PathBuf,
-    link: Option<mpsc::Sender<EdgeFrame>>,
+    /// Where snapshots come.
+    folder: PathBuf,
+    link: Option<Uplink>,
     asks: Vec<oneshot::Sender<Result<(), String>>>,
     compares: Vec<oneshot::Sender<Result<(), String>>>,
     reads: queue::Sender<Reading>,
@@ -88,13 +106,14 @@ struct Thread {
 }
 
 impl Worker {
-    /// Opens the file and starts the thread. `events` is the other end of the queue; with `audits`,
+    /// Opens the file and starts the thread. `events` is the other end of the queue, snapshots come into
+    /// `folder`; with `audits`,
     /// tables are compared with the hub's by themselves.
     ///
     /// # Errors
     /// When the file cannot be opened or belongs to no hub, or the system refuses a thread.
     pub fn start(
-        db: &Path,
+        (db, folder): (&Path, &Path),
         events: &mpsc::Sender<Event>,
         mut queue: mpsc::Receiver<Event>,
         audits: bool,
@@ -109,6 +128,7 @@ impl Worker {
         let mut thread = Thread {
             engine,
             wal: PathBuf::from(wal),
+            folder: folder.to_owned(),
             link: None,
             asks: Vec::new(),
             compares: Vec::new(),
@@ -184,7 +204,9 @@ impl Thread {
         match event {
             Event::Connecting(addresses) => self.connecting(&addresses),
             Event::Refused(reason) => return self.refused(reason),
-            Event::LinkUp(link, wait) => self.link_up(link, wait),
+            Event::LinkUp(link) => self.link_up(link),
+            Event::Fetched(seed) => self.fetched(&seed),
+            Event::Reseed(answer) => self.reseed(answer),
             Event::Frame(frame) => self.engine.frame(clock::now(), frame),
             Event::LinkDown(reason) => self.link_down(&reason),
             Event::Wake => {}
@@ -247,7 +269,8 @@ impl Thread {
         });
     }
 
-    fn link_up(&mut self, link: mpsc::Sender<EdgeFrame>, wait: bool) {
+    fn link_up(&mut self, link: Uplink) {
+        let wait = link.wait;
         self.link = Some(link);
         if let Err(error) = self.engine.begin(clock::now(), wait) {
             self.failed(&error);
@@ -277,7 +300,7 @@ impl Thread {
         loop {
             match self.engine.step(clock::now()) {
                 Ok(Step::Frame(frame)) => {
-                    if self.link.as_ref().is_none_or(|link| link.blocking_send(frame).is_err()) {
+                    if self.link.as_ref().is_none_or(|link| link.frames.blocking_send(frame).is_err()) {
                         self.engine.end();
                         self.link = None;
                         break;
@@ -291,6 +314,7 @@ impl Thread {
                         tracing::error!("the thread that reads tables has ended; none is compared any more");
                     }
                 }
+                Ok(Step::Fetch(fetch)) => self.fetch(fetch),
                 Ok(Step::Idle) => break,
                 Err(error) => return self.failed(&error),
             }

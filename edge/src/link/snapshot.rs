@@ -14,6 +14,7 @@ use std::path::Path;
 use tt_protocol::download::{DownloadReply, DownloadRequest, Held, SnapshotHeader};
 use tt_protocol::frame::{from_bytes, to_bytes};
 use tt_protocol::limits::SNAPSHOT_CHUNK_BYTES;
+use tt_protocol::number::{Epoch, Version};
 
 /// How far a transfer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +33,35 @@ pub struct Progress {
 pub async fn fetch_snapshot(
     connection: &Connection,
     to: &Path,
+    progress: impl FnMut(Progress),
+) -> Result<SnapshotHeader, LinkError> {
+    fetch_what(connection, to, DownloadRequest::V1, progress).await
+}
+
+/// As [`fetch_snapshot`], but one of this epoch that is at least of this version.
+///
+/// # Errors
+/// As [`fetch_snapshot`].
+pub async fn fetch_seed(
+    connection: &Connection,
+    to: &Path,
+    epoch: Epoch,
+    at_least: Version,
+    progress: impl FnMut(Progress),
+) -> Result<SnapshotHeader, LinkError> {
+    let request = |held| DownloadRequest::V2 { held, epoch, at_least };
+    fetch_what(connection, to, request, progress).await
+}
+
+async fn fetch_what(
+    connection: &Connection,
+    to: &Path,
+    request: impl Fn(Held) -> DownloadRequest,
     mut progress: impl FnMut(Progress),
 ) -> Result<SnapshotHeader, LinkError> {
     let paths = Paths::beside(to);
     for _ in 0..2 {
-        let (header, part) = fetch(connection, &paths, &mut progress).await?;
+        let (header, part) = fetch(connection, &paths, &request, &mut progress).await?;
         if part.is_whole(&header) {
             part.put_in_place(paths).await?;
             return Ok(header);
@@ -49,10 +74,11 @@ pub async fn fetch_snapshot(
 async fn fetch(
     connection: &Connection,
     paths: &Paths,
+    request: &impl Fn(Held) -> DownloadRequest,
     progress: &mut impl FnMut(Progress),
 ) -> Result<(SnapshotHeader, Part), LinkError> {
     let held = paths.held()?;
-    let (header, stream) = ask(connection, &held).await?;
+    let (header, stream) = ask(connection, &request(held.clone())).await?;
     let mut part = if header.offset == 0 || header.offset != held.bytes {
         Part::begin(paths, &header.identity).await?
     } else {
@@ -63,10 +89,13 @@ async fn fetch(
     copied.map(|()| (header, part))
 }
 
-async fn ask(connection: &Connection, held: &Held) -> Result<(SnapshotHeader, RecvStream), LinkError> {
+async fn ask(
+    connection: &Connection,
+    request: &DownloadRequest,
+) -> Result<(SnapshotHeader, RecvStream), LinkError> {
     let (send, receive) = connection.open_bi().await?;
     let (mut sender, mut receiver) = (FrameSender::new(send), FrameReceiver::new(receive));
-    sender.send(&to_bytes(&DownloadRequest::V1(held.clone()))).await?;
+    sender.send(&to_bytes(request)).await?;
     sender.finish();
     let frame = receiver.recv().await?.ok_or(LinkError::NoAnswer)?;
     match from_bytes(&frame)? {

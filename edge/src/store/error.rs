@@ -28,6 +28,11 @@ pub enum StoreError {
         "the hub sends column \"{1}\" of table \"{0}\", which this device does not have: reseed the device"
     )]
     NoColumn(String, String),
+    /// The hub's table has another primary key.
+    #[error(
+        "table \"{0}\" has another primary key than the hub's: a program has made it anew; give it the hub's key"
+    )]
+    Key(String),
     /// There is no such file.
     #[error("{0} is not there: restore it, or fetch the rows again with tt-edge join")]
     Missing(std::path::PathBuf),
@@ -57,6 +62,9 @@ impl StoreError {
     /// True when the hub's rows wait for this file's schema: everything else goes on.
     #[must_use]
     pub const fn waits_for_schema(&self) -> bool {
-        matches!(self, Self::NoTable(_) | Self::NoColumn(..) | Self::Follow(_) | Self::Step { .. })
+        matches!(
+            self,
+            Self::NoTable(_) | Self::NoColumn(..) | Self::Key(_) | Self::Follow(_) | Self::Step { .. }
+        )
     }
 }

@@ -76,7 +76,8 @@ impl EdgeStore {
 
     fn acknowledge_in_one(&mut self, ack: &Ack) -> Result<(), StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        tx.prepare_cached("UPDATE _sync_outbox SET version = ?2 WHERE seq = ?1")?
+        // An earlier acknowledgement may have been lost to a power cut.
+        tx.prepare_cached("UPDATE _sync_outbox SET version = ?2 WHERE seq <= ?1 AND version IS NULL")?
             .execute((ack.seq.0 as i64, ack.version.0 as i64))?;
         let last = state::get(&tx, state::SEQ)?.unwrap_or(0).unsigned_abs();
         let cursor = state::get(&tx, state::VERSION)?.unwrap_or(0).unsigned_abs();
@@ -99,6 +100,35 @@ impl EdgeStore {
             forget(&tx, watermark)?;
             Ok(tx.commit()?)
         })
+    }
+
+    /// The hub is in another epoch and has changesets up to `merged`: those above are not acknowledged any
+    /// more, whatever a watermark of the new epoch says.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn reopen(&mut self, merged: Seq) -> Result<(), StoreError> {
+        let sql = "UPDATE _sync_outbox SET version = NULL WHERE seq > ?1 AND version IS NOT NULL";
+        let again = self.conn.execute(sql, [merged.0 as i64])?;
+        if again > 0 {
+            tracing::warn!(
+                changesets = again,
+                after = merged.0,
+                "the hub was restored: sending again what it lacks"
+            );
+        }
+        Ok(())
+    }
+
+    /// The first changeset that is still here whole; the one after the last when there is none.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn first_held(&self) -> Result<Seq, StoreError> {
+        let first: Option<i64> =
+            self.conn.query_row("SELECT MIN(seq) FROM _sync_piece", [], |row| row.get(0))?;
+        let next = state::get(&self.conn, state::SEQ)?.unwrap_or(0).unsigned_abs() + 1;
+        Ok(Seq(first.map_or(next, i64::unsigned_abs)))
     }
 
     /// Rows of changesets that the hub has not acknowledged, and when the oldest was cut.

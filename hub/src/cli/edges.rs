@@ -18,10 +18,12 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
     let now = clock::now().0;
     let devices = devices::list(&conn)?;
     let schemas = schemas(&conn, &devices)?;
+    let ordered = devices::ordered(&conn)?;
     if place.json {
         let list = devices.iter().zip(&schemas).map(|(device, schema)| {
             let mut json = to_json(device, &linked, now);
             json["schema"] = json!(schema.text(device));
+            json["reseed_ordered"] = json!(ordered.contains(&device.device));
             json
         });
         return Ok(output::json(&Json::Array(list.collect()))?);
@@ -41,6 +43,9 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
     for (device, schema) in devices.iter().zip(&schemas) {
         if let Some(waits) = schema.waits() {
             output::text(&format!("{}: {waits}\n", device.name))?;
+        }
+        if ordered.contains(&device.device) && device.revoked_at.is_none() {
+            output::text(&format!("{}: a reseed is ordered and not done yet\n", device.name))?;
         }
         if let (Some(reason), None) = (&device.state.blocked, device.revoked_at) {
             output::text(&format!("{} is blocked: {reason}\n", device.name))?;

@@ -50,7 +50,7 @@ pub(super) fn revoke(place: &Place, name: String) -> Result<(), CliError> {
 }
 
 /// Through the daemon when one runs, else on the file itself.
-fn perform(place: &Place, request: Request) -> Result<Reply, CliError> {
+pub(super) fn perform(place: &Place, request: Request) -> Result<Reply, CliError> {
     let folder = Folder::of_hub(&place.data)?;
     if let Some(reply) = control::ask(&folder, &request)? {
         return Ok(reply);
@@ -65,7 +65,7 @@ fn perform(place: &Place, request: Request) -> Result<Reply, CliError> {
     Ok(reply)
 }
 
-fn unexpected(reply: Reply) -> CliError {
+pub(super) fn unexpected(reply: Reply) -> CliError {
     match reply {
         Reply::Failed { reason } => CliError::Refused(reason),
         other => CliError::Refused(format!("it answered something else: {other:?}")),

@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::spawn_blocking;
-use tt_protocol::number::{EdgeId, Version};
+use tt_protocol::download::Wanted;
+use tt_protocol::number::{EdgeId, Epoch, Version};
 
 /// A snapshot this young serves the next device, too; the feed brings what is newer.
 const FRESH_MS: i64 = 60_000;
@@ -92,13 +93,11 @@ impl Snapshots {
     /// Serves one stream on which a device asks for a snapshot.
     pub(super) async fn serve(&self, edge: EdgeId, stream: (SendStream, RecvStream)) {
         let mut taken: Option<Arc<Snapshot>> = None;
-        let served = serve_snapshot(stream, async {
-            match self.get(edge).await {
-                Ok(snapshot) => Ok(taken.insert(snapshot).prepared.clone()),
-                Err(error) => {
-                    tracing::error!(%error, "there is no snapshot for a device");
-                    Err(error.to_string())
-                }
+        let served = serve_snapshot(stream, async |wanted| match self.get(edge, wanted).await {
+            Ok(snapshot) => Ok(taken.insert(snapshot).prepared.clone()),
+            Err(error) => {
+                tracing::error!(%error, "there is no snapshot for a device");
+                Err(error.to_string())
             }
         })
         .await;
@@ -126,11 +125,15 @@ impl Snapshots {
     }
 
     /// The snapshot for a device. One is made at a time; others who want one wait and share it.
-    async fn get(&self, edge: EdgeId) -> Result<Arc<Snapshot>, SnapshotError> {
+    async fn get(&self, edge: EdgeId, wanted: Wanted) -> Result<Arc<Snapshot>, SnapshotError> {
         let mut state = self.state.lock().await;
         let now = clock::now().0;
-        let cut_off = state.cut_off.get(&edge).filter(|snapshot| snapshot.pauses == self.shared.pauses());
-        if let Some(snapshot) = cut_off.filter(|snapshot| snapshot.is_younger(now, RESUME_MS)) {
+        let pauses = self.shared.pauses();
+        let cut_off = state.cut_off.get(&edge);
+        let goes_on = |snapshot: &&Arc<Snapshot>| {
+            snapshot.pauses == pauses && snapshot.is_younger(now, RESUME_MS) && snapshot.fits(wanted)
+        };
+        if let Some(snapshot) = cut_off.filter(goes_on) {
             return Ok(Arc::clone(snapshot));
         }
         let (answer, cut) = oneshot::channel();
@@ -139,8 +142,8 @@ impl Snapshots {
         cut.await.map_err(|_| SnapshotError::Stopping)?;
         let (version, pauses) = (self.shared.version(), self.shared.pauses());
         let fresh = |snapshot: &&Arc<Snapshot>| {
-            snapshot.pauses == pauses
-                && (snapshot.prepared.version == version || snapshot.is_younger(now, FRESH_MS))
+            let fresh = snapshot.prepared.version == version || snapshot.is_younger(now, FRESH_MS);
+            fresh && snapshot.pauses == pauses && snapshot.fits(wanted)
         };
         if let Some(snapshot) = state.newest.as_ref().filter(fresh) {
             return Ok(Arc::clone(snapshot));
@@ -154,6 +157,12 @@ impl Snapshots {
 }
 
 impl Snapshot {
+    /// A hub that was restored has other rows under the same versions.
+    fn fits(&self, wanted: Wanted) -> bool {
+        let epoch = |epoch: Epoch| self.prepared.identity.starts_with(&format!("e{epoch}-"));
+        self.prepared.version >= wanted.at_least && wanted.epoch.is_none_or(epoch)
+    }
+
     /// A clock that was set back makes nothing younger.
     const fn is_younger(&self, now: i64, age_ms: i64) -> bool {
         let age = now - self.made_at;

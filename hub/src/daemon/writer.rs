@@ -6,6 +6,7 @@
 //! * It must never wait for a link: a device whose queue is full is cut off.
 
 mod admission;
+mod history;
 mod pause;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::control::Host;
 use crate::engine::{Action, Engine, LinkId};
 use crate::journal::ship::Course;
 use crate::journal::watermark::Watermark;
+use crate::store::history::Keep;
 use crate::store::{HubStore, StoreError};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -52,6 +54,7 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) course: Arc<Course>,
     pub(super) watermark: Watermark,
+    pub(super) keep: Keep,
 }
 
 /// Starts the thread. `dead` is dropped when it ends, however that happens.
@@ -88,6 +91,9 @@ struct Writer {
     /// A command has the database to itself.
     paused: bool,
     wal_pages_tried: i64,
+    keep: Keep,
+    /// When the history was last looked at.
+    forgot_at: Millis,
 }
 
 /// When the database failed, and when to try again.
@@ -98,7 +104,7 @@ struct Trouble {
 
 impl Writer {
     fn new(parts: Parts) -> Self {
-        let Parts { store, path, host, authority, feeds, audits, shared, course, watermark } = parts;
+        let Parts { store, path, host, authority, feeds, audits, shared, course, watermark, keep } = parts;
         Self {
             policy: store.policy().as_ref().clone(),
             engine: Some(Engine::new(store)),
@@ -116,6 +122,8 @@ impl Writer {
             trouble: Trouble { failed_at: Millis(0), wait_ms: RETRY_MS.0 },
             paused: false,
             wal_pages_tried: 0,
+            keep,
+            forgot_at: Millis(0),
         }
     }
 
@@ -271,6 +279,7 @@ impl Writer {
         {
             self.try_again();
         }
+        self.forget_old();
         self.with(Engine::dirty);
         if self.recorder.is_due(clock::now()) {
             self.record();

@@ -29,3 +29,9 @@ CREATE TABLE IF NOT EXISTS _sync_token (
     public_key      BLOB,                       -- of the device that used it
     device          INTEGER                     -- the number that it got
 );
+
+-- Orders to take a snapshot in place of feeds, until the device has done so.
+CREATE TABLE IF NOT EXISTS _sync_order (
+    device          INTEGER PRIMARY KEY,
+    number          INTEGER NOT NULL
+);

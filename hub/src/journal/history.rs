@@ -104,7 +104,9 @@ impl Row<'_> {
                 }
                 return Ok(());
             }
-            What::Epoch { .. } | What::Released | What::Devices(_) => return Ok(()),
+            What::Epoch { .. } | What::Released | What::Devices(_) | What::Late | What::PassedOver { .. } => {
+                return Ok(());
+            }
         };
         for piece in pieces {
             for change in decode_piece(piece)? {

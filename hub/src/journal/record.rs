@@ -92,6 +92,15 @@ pub enum What {
     },
     /// Devices and invitations are now exactly these.
     Devices(Vec<Named>),
+    /// Rows that came late, after the hub was put back, went in.
+    Late,
+    /// Changesets of a device up to this one are nowhere any more, and those after it are taken.
+    PassedOver {
+        /// The device.
+        edge: EdgeId,
+        /// The last of them.
+        seq: Seq,
+    },
 }
 
 /// What programs at the hub did.

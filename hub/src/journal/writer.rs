@@ -5,6 +5,7 @@
 //!   stays for a person, and the next backup is where replay can begin. The hub never stops over it.
 //! * When the system refuses to write, the step fails, and nothing of it is acknowledged.
 
+use super::reader::Reader;
 use super::record::{Entry, Lsn};
 use super::segment::{self, Frames, Hash, Header};
 use crate::store::journaled;
@@ -98,6 +99,12 @@ impl Writer {
         }
         writer.flush(conn)?;
         Ok(writer)
+    }
+
+    /// Reads what is on disk.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::of_folder(&self.folder)
     }
 
     /// How far the files go.

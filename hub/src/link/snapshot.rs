@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tt_protocol::download::{DownloadReply, DownloadRequest, SnapshotHeader, offset_for};
+use tt_protocol::download::{DownloadReply, DownloadRequest, SnapshotHeader, Wanted, offset_for};
 use tt_protocol::frame::{from_bytes, to_bytes};
 use tt_protocol::limits::SNAPSHOT_CHUNK_BYTES;
 use tt_protocol::number::Version;
@@ -48,21 +48,21 @@ impl Prepared {
     }
 }
 
-/// Serves one stream that a device opened for a snapshot. `prepare` gives the snapshot, or a reason
+/// Serves one stream that a device opened for a snapshot. `prepare` gives one as it is wanted, or a reason
 /// for a person why there is none. Gives the number of bytes sent.
 ///
 /// # Errors
 /// When the device asks for something else or goes away, or the file cannot be read.
 pub async fn serve_snapshot(
     (send, receive): (SendStream, RecvStream),
-    prepare: impl Future<Output = Result<Prepared, String>>,
+    prepare: impl AsyncFnOnce(Wanted) -> Result<Prepared, String>,
 ) -> Result<u64, LinkError> {
     let mut request = FrameReceiver::limited(receive, REQUEST_BYTES_MAX);
     let heard = timeout(TURN, request.recv()).await;
     let frame = heard.map_err(|_| LinkError::Silent(TURN.as_secs()))??.unwrap_or_default();
-    let DownloadRequest::V1(held) = from_bytes(&frame)?;
+    let (held, wanted) = from_bytes::<DownloadRequest>(&frame)?.into_parts();
     let mut sender = FrameSender::new(send);
-    let prepared = match prepare.await {
+    let prepared = match prepare(wanted).await {
         Ok(prepared) => prepared,
         Err(reason) => {
             sender.send(&to_bytes(&DownloadReply::Refused { reason })).await?;

@@ -278,6 +278,15 @@ pub(crate) fn append(
     Ok(())
 }
 
+/// Adds to what the entry of a missing row holds, if it holds changes and not only their outcome.
+pub(crate) fn append_when_missing(conn: &Connection, id: i64, piece: &[u8]) -> Result<()> {
+    let sql = "SELECT kind = 'missing' AND work IS NOT NULL FROM _sync_conflict WHERE id = ?1";
+    if conn.prepare_cached(sql)?.query_row([id], |row| row.get(0))? {
+        append(conn, id, &[piece.to_vec()], 0, None)?;
+    }
+    Ok(())
+}
+
 /// Closes an entry that nothing is left to decide about.
 pub(crate) fn close(conn: &Connection, id: i64, decision: &str, at: i64) -> Result<()> {
     let sql = "UPDATE _sync_conflict SET state = 'closed', decision = ?2, decided_at = ?3

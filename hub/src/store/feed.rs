@@ -3,14 +3,16 @@
 //! Read in one snapshot on a connection of its own, so that a merge never waits for it. Each touched
 //! row appears once, however often it changed since the cursor.
 
-use super::schema;
+use super::{history, schema};
 use crate::store::{StoreError, same};
 use rusqlite::Connection;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 use tt_migrations::capture::{base, ids};
+use tt_migrations::connection;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{Key, Row, key_bytes, read};
 use tt_migrations::shape::Schema;
@@ -35,6 +37,31 @@ pub struct Feed {
     pub rows: u64,
 }
 
+/// The reading side: makes feeds.
+pub struct FeedReader {
+    pub(super) conn: Connection,
+}
+
+impl FeedReader {
+    /// Opens a reading connection.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let conn = connection::open(path)?;
+        conn.pragma_update(None, "query_only", true)?;
+        Ok(Self { conn })
+    }
+
+    /// Makes the feed of one edge.
+    ///
+    /// # Errors
+    /// When SQLite fails or the log is damaged.
+    pub fn feed(&self, replica: &Replica, edge: EdgeId, from: Version) -> Result<Feed, StoreError> {
+        make(&self.conn, replica, edge, from)
+    }
+}
+
 /// Makes the feed of one edge. The connection must not be inside of a transaction.
 pub(crate) fn make(
     conn: &Connection,
@@ -45,6 +72,9 @@ pub(crate) fn make(
     let snapshot = conn.unchecked_transaction()?;
     let to = Version(state::get(&snapshot, state::VERSION)?.unwrap_or(0).unsigned_abs());
     let merged = merged_seq(&snapshot, edge)?;
+    if from < history::forgotten(&snapshot)? {
+        return Err(StoreError::Forgotten(from));
+    }
     let replica = in_this_shape(&snapshot, replica)?;
     let mut builder = PieceBuilder::default();
     for (table, keys) in touched(&snapshot, edge, from, to)? {
@@ -91,6 +121,9 @@ pub(super) fn in_this_shape<'r>(
 
 /// True when the log holds something for this edge above its cursor.
 pub(crate) fn waits(conn: &Connection, edge: EdgeId, from: Version, to: Version) -> rusqlite::Result<bool> {
+    if from < history::forgotten(conn)? {
+        return Ok(true);
+    }
     let sql = "SELECT EXISTS (SELECT 1 FROM _sync_log WHERE version > ?1 AND version <= ?2 AND origin <> ?3)
                OR EXISTS (SELECT 1 FROM _sync_schema WHERE version > ?1 AND version <= ?2)
                OR EXISTS (SELECT 1 FROM _sync_step WHERE version > ?1 AND version <= ?2)";

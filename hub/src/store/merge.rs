@@ -63,6 +63,9 @@ pub(crate) struct Context<'a> {
 /// Why a changeset cannot be merged. The caller rolls back to before it.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
+    /// A rescued row cannot be given an id.
+    #[error("the ids below 2^53 are used up: no rescued row can be given one")]
+    NoIds,
     /// SQLite failed: disk full, damaged file. Try again later.
     #[error("the hub's database refused: {0}")]
     Sqlite(#[from] rusqlite::Error),

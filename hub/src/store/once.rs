@@ -1,6 +1,7 @@
 //! Exactly once: a changeset is merged under its (edge, seq), whole or not at all, and what is merged is
 //! recognised by its hash.
 
+use super::rescue::{self, Found, Site};
 use super::{Changeset, MergeError, Outcome, feed, journaled, merge, read_shape, schema};
 use crate::devices;
 use crate::journal::record::What;
@@ -62,6 +63,10 @@ fn merge_new(
     now: Millis,
 ) -> Result<(), MergeError> {
     let Changeset { edge, seq, hash, pieces, cursor } = changeset;
+    let found = rescue::find(conn, (*edge, *seq, hash), pieces)?;
+    if matches!(found, Found::Known) {
+        return record(conn, changeset, version, now);
+    }
     let pieces = &*schema::by_present_names(conn, *edge, pieces, version)?;
     if schema::follow(conn, policy, pieces)? {
         *replica = read_shape(conn, policy)?;
@@ -73,13 +78,26 @@ fn merge_new(
     let (edge_id, cursor, released) = (*edge, *cursor, false);
     let context =
         merge::Context { conn, replica, policy, edge: edge_id, role, cursor, version, now, released };
-    merge::Merge::run(context, pieces)?;
+    if let Found::Rescued(origin) = found {
+        let site = Site { conn, replica, edge: edge_id, version, now };
+        let pieces = rescue::with_fresh_ids(&site, pieces)?;
+        merge::Merge::run(context, &pieces)?;
+        rescue::remember(conn, &origin, version)?;
+    } else {
+        merge::Merge::run(context, pieces)?;
+    }
+    record(conn, changeset, version, now)
+}
+
+/// Writes down that the changeset is merged.
+fn record(conn: &Connection, changeset: &Changeset, version: Version, now: Millis) -> Result<(), MergeError> {
+    let Changeset { edge, seq, hash, cursor, .. } = changeset;
     let row = (edge.0, seq.0 as i64, hash, version.0 as i64, now.0);
     conn.prepare_cached(
         "INSERT INTO _sync_merged(edge, seq, hash, version, at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(row)?;
-    let (edge, seq, pieces) = (*edge, *seq, &changeset.pieces);
+    let (edge, seq, cursor, pieces) = (*edge, *seq, *cursor, &changeset.pieces);
     journaled::put(conn, version, now, || What::Changeset { edge, seq, cursor, pieces: pieces.clone() })?;
     Ok(())
 }

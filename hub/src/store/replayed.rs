@@ -12,7 +12,9 @@ use super::local::LocalSink;
 use super::log::KeyLog;
 use super::migrate::MigrateError;
 use super::{Changeset, HubStore, Outcome, StoreError};
-use super::{ddl, decide, journaled, migrate, once, programs_triggers, read_shape, refresh, schema};
+use super::{
+    ddl, decide, handed, journaled, late, migrate, once, programs_triggers, read_shape, refresh, schema,
+};
 use crate::devices;
 use crate::journal::record::{Entry, IdPlace, Local, Lsn, What};
 use rusqlite::{Connection, TransactionBehavior};
@@ -181,6 +183,13 @@ impl Again<'_> {
                 self.migrated(&migration, pieces, now).map_err(|error| differs(error.to_string()))?;
             }
             What::Devices(rows) => devices::replace(self.conn, rows)?,
+            What::Late => {
+                let epoch = Epoch(state::get(self.conn, state::EPOCH)?.unwrap_or(1).unsigned_abs());
+                late::release(self.conn, &self.replica, &self.policy, &mut self.version, now, epoch)?;
+            }
+            What::PassedOver { edge, seq } => {
+                handed::passed_over(self.conn, *edge, *seq, self.version, now)?;
+            }
         }
         if self.version == entry.version {
             Ok(())

@@ -1,5 +1,6 @@
 //! A snapshot of the canonical database for a device: the rows at one version, and nothing of the hub's
-//! own bookkeeping but that version, the epoch, the step of the schema and the policy.
+//! own bookkeeping but that version, the epoch, the policy, the steps of the schema, and how far it had merged each
+//! edge: a device that is reseeded must know whether its own work is in it.
 
 use super::StoreError;
 use rusqlite::{Connection, OpenFlags};
@@ -38,8 +39,19 @@ fn strip(copy: &Path) -> Result<Snapshot, StoreError> {
     let step = number(state::STEP)?;
     let policy = state::get_text(&conn, state::POLICY)?;
     let formers = state::formers(&conn)?;
+    // Kept aside under names that are not ours while all of ours goes.
+    conn.execute_batch(
+        "CREATE TEMP TABLE merged AS SELECT edge, MAX(seq) AS seq FROM _sync_merged GROUP BY edge;
+         CREATE TEMP TABLE steps AS SELECT step, piece FROM _sync_step;",
+    )?;
     uninstall(&conn)?;
     conn.execute_batch(state::TABLES)?;
+    conn.execute_batch(state::SNAPSHOT_TABLES)?;
+    conn.execute_batch(
+        "INSERT INTO _sync_seed_merged SELECT edge, seq FROM merged;
+         INSERT INTO _sync_seed_step SELECT step, piece FROM steps;
+         DROP TABLE temp.merged; DROP TABLE temp.steps;",
+    )?;
     state::set(&conn, state::EPOCH, epoch)?;
     state::set(&conn, state::VERSION, version)?;
     state::set(&conn, state::STEP, step)?;

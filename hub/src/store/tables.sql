@@ -135,3 +135,21 @@ CREATE TABLE IF NOT EXISTS _sync_made(
   edge INTEGER PRIMARY KEY,
   step INTEGER NOT NULL
 );
+
+-- Changesets that came in a rescue, under the names by which their file had cut them.
+CREATE TABLE IF NOT EXISTS _sync_rescued(
+  edge INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  version INTEGER NOT NULL,
+  PRIMARY KEY(edge, seq, hash)
+) WITHOUT ROWID;
+
+-- Ids that rescued rows were given, by the device that handed them in, because theirs meant something else.
+CREATE TABLE IF NOT EXISTS _sync_rescued_id(
+  edge INTEGER NOT NULL,
+  tab TEXT NOT NULL,
+  former INTEGER NOT NULL,
+  given INTEGER NOT NULL,
+  PRIMARY KEY(edge, tab, former)
+) WITHOUT ROWID;

@@ -1,6 +1,6 @@
 //! The edge's end of a link.
 //!
-//! * `handle_link`, `handle_frame`, `handle_dirty`, `handle_cut`, `handle_waiting`, `handle_piece_sent`,
+//! * `handle_frame`, `handle_dirty`, `handle_cut`, `handle_waiting`, `handle_piece_sent`,
 //!   `handle_verdict`, `handle_try_again`, `handle_time`, `handle_clock_set` say what happened; `poll_output` says
 //!   what to do; `in_step` says whether anything is left to do.
 //! * One changeset is in flight at a time; a new cut is made only when all earlier ones are acknowledged.
@@ -8,13 +8,18 @@
 //!   dropped, and until the next one is applied no cut is made: so both directions advance every round,
 //!   also under continuous writes.
 //! * A feed that the file refuses is not asked for again before somebody says so. Cuts go on meanwhile.
+//! * Where feeds cannot bring the edge to the hub's rows (the hub was restored, the edge was away for too
+//!   long, somebody wants it), the edge is reseeded (`seeding`): it hands in all that it has, and then takes
+//!   a snapshot.
 
+mod seeding;
 mod timing;
 
 use super::{Assembly, WholeFeed};
 use crate::audit::Compared;
 use crate::frame::{Ack, EdgeFrame, FeedPiece, Hello, HubFrame, PROTOCOL, Pull, Welcome};
-use crate::number::{Millis, Seq, Version};
+use crate::number::{Epoch, Millis, Seq, Version};
+use seeding::Seeding;
 use std::collections::VecDeque;
 use timing::Timing;
 
@@ -35,6 +40,19 @@ pub enum Output {
     Forget(Version),
     /// Apply a feed; answer with [`EdgeSession::handle_verdict`].
     Apply(WholeFeed),
+    /// The hub is in another epoch, and has changesets up to this one: those above are not acknowledged any
+    /// more. Before any acknowledgement of the new epoch is taken in.
+    Reopen(Seq),
+    /// Fetch a snapshot of this epoch that is at least of this version, and write it into the file; answer
+    /// with [`EdgeSession::handle_seeded`].
+    Fetch {
+        /// The hub's incarnation.
+        epoch: Epoch,
+        /// The version that holds the last changeset of this edge.
+        at_least: Version,
+        /// The operator's order that is carried out with it.
+        order: u64,
+    },
     /// The clock's offset to the hub was measured, in milliseconds.
     ClockOffset(i64),
     /// The hub has compared a table: ask on, or put right what differs.
@@ -89,6 +107,9 @@ pub struct EdgeSession {
     wait: bool,
     answered: bool,
     feed: Option<(FeedPiece, Assembly)>,
+    seeding: Seeding,
+    /// A snapshot that an earlier link did not bring to its end.
+    part: Option<(Epoch, Version)>,
     outputs: VecDeque<Output>,
 }
 
@@ -115,6 +136,8 @@ impl EdgeSession {
             wait,
             answered: false,
             feed: None,
+            seeding: Seeding::No,
+            part: None,
             outputs: VecDeque::from([Output::Send(EdgeFrame::Hello(hello.clone()))]),
             hello,
         }
@@ -136,6 +159,7 @@ impl EdgeSession {
             && !self.applying
             && !self.refused
             && self.feed.is_none()
+            && !self.is_seeding()
             && self.sending == Sending::Nothing
             && self.cursor >= self.hub_version
     }
@@ -279,12 +303,14 @@ impl EdgeSession {
     }
 
     fn welcome(&mut self, now: Millis, welcome: &Welcome) {
-        if welcome.protocol != PROTOCOL || welcome.epoch != self.hello.epoch {
-            let reason = "the hub has begun a new epoch or speaks another version: reseed this device";
+        if welcome.protocol != PROTOCOL || (welcome.epoch != self.hello.epoch && !welcome.seed) {
+            let reason = "the hub speaks another version, or has begun a new epoch and does not reseed this device: \
+                          update the older one";
             self.outputs.push_back(Output::Refused(reason.to_owned()));
             return;
         }
         self.up = true;
+        self.seeding_welcomed(welcome);
         self.merged = welcome.merged;
         self.pieces_held = welcome.pieces_held;
         self.hub_version = welcome.version;
@@ -302,7 +328,8 @@ impl EdgeSession {
     fn acknowledged(&mut self, ack: Ack) {
         self.merged = self.merged.max(ack.seq);
         self.hub_version = self.hub_version.max(ack.version);
-        if ack.caught_up && ack.seq == self.last_cut && !self.applying {
+        self.seeding_acknowledged(ack.version);
+        if ack.caught_up && ack.seq == self.last_cut && !self.applying && !self.is_seeding() {
             self.cursor = self.cursor.max(ack.version);
         }
         if matches!(self.sending, Sending::Changeset { seq, .. } if seq <= ack.seq) {
@@ -348,6 +375,9 @@ impl EdgeSession {
         if self.sending == Sending::Unknown {
             self.sending = Sending::Looking;
             self.outputs.push_back(Output::Look(self.merged));
+            return;
+        }
+        if self.advance_seeding() {
             return;
         }
         if self.sending == Sending::Nothing && self.dirty && !self.feed_wanted {

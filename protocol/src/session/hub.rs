@@ -19,6 +19,14 @@ pub enum Output {
     Send(HubFrame),
     /// Look up what the hub has of this edge; answer with [`HubSession::handle_standing`].
     Greet(Hello),
+    /// The hub lacks changesets of this edge up to this one, and the edge does not have them any more either:
+    /// what follows them is to be merged nevertheless. To be told loudly.
+    Skip {
+        /// The first that is missing.
+        from: Seq,
+        /// The last that is missing.
+        to: Seq,
+    },
     /// Merge a changeset; answer with [`HubSession::handle_merged`].
     Merge {
         /// Its number.
@@ -55,6 +63,10 @@ pub struct Standing {
     pub hash_of_last: Option<[u8; 32]>,
     /// Version that is safe in two places.
     pub watermark: Version,
+    /// Versions up to this one are not in the history any more.
+    pub forgotten: Version,
+    /// The operator's newest order to this edge to take a snapshot; 0 when there is none.
+    pub order: u64,
     /// The hub's clock.
     pub now: Millis,
 }
@@ -170,23 +182,37 @@ impl HubSession {
             self.refuse(&reason);
             return;
         }
-        if self.staged.seq != standing.merged.next() {
-            self.staged = Staged { seq: standing.merged.next(), ..Staged::default() };
+        let merged = self.after_gap(hello, standing);
+        if self.staged.seq != merged.next() {
+            self.staged = Staged { seq: merged.next(), ..Staged::default() };
         }
         self.greeted = true;
         self.version = standing.version;
-        self.cursor = hello.cursor;
+        // Another epoch's versions above the hub's own say nothing about what the edge knows of these.
+        self.cursor = hello.cursor.min(standing.version);
         (self.last_merged, self.told_safe) = (standing.merged_as, standing.watermark);
         self.send(HubFrame::Welcome(Welcome {
             protocol: PROTOCOL,
             epoch: standing.epoch,
             version: standing.version,
-            merged: standing.merged,
+            merged,
             merged_as: standing.merged_as,
             pieces_held: self.staged.assembly.held(),
             watermark: standing.watermark,
+            seed: must_seed(hello, standing),
+            order: standing.order,
             now: standing.now,
         }));
+    }
+
+    /// Where the edge goes on. What it was told to be safe and has forgotten cannot come again.
+    fn after_gap(&mut self, hello: &Hello, standing: &Standing) -> Seq {
+        let (from, to) = (standing.merged.next(), Seq(hello.first_held.0.saturating_sub(1)));
+        if to < from || to > hello.last_seq {
+            return standing.merged;
+        }
+        self.outputs.push_back(Output::Skip { from, to });
+        to
     }
 
     /// The answer to [`Output::Merge`].
@@ -302,18 +328,37 @@ impl HubSession {
     }
 }
 
+/// True when feeds cannot bring the edge to the hub's rows, or somebody wants a snapshot.
+fn must_seed(hello: &Hello, standing: &Standing) -> bool {
+    hello.seed_wanted
+        || hello.epoch < standing.epoch
+        || hello.cursor < standing.forgotten
+        || hello.order_done < standing.order
+}
+
 /// Why an edge cannot go on with this hub, for the person in front of it.
 fn refusal(hello: &Hello, standing: &Standing) -> Option<String> {
-    if hello.epoch != standing.epoch {
+    if hello.epoch > standing.epoch {
         return Some(format!(
-            "the hub is in epoch {} and this device in epoch {}: the hub was restored; reseed this device",
-            standing.epoch, hello.epoch
+            "this device was in epoch {} of the hub, whose file is of epoch {}: an older file was put back by hand; \
+             put it back with `tt-hub restore`, which begins a new epoch",
+            hello.epoch, standing.epoch
         ));
     }
-    if hello.cursor > standing.version {
+    let same_epoch = hello.epoch == standing.epoch;
+    if same_epoch && !hello.seed_wanted && hello.cursor > standing.version {
         return Some(
-            "this device has seen rows that the hub does not have: the hub's file was put back".to_owned(),
+            "this device has seen rows that the hub does not have: an older file of the hub was put back by hand; put \
+             it back with `tt-hub restore`, which begins a new epoch"
+                .to_owned(),
         );
+    }
+    if same_epoch && hello.first_held > standing.merged.next() && hello.last_seq > standing.merged {
+        return Some(format!(
+            "the hub has changesets of this device up to {} only, but has said of those before {} that they are safe: \
+             an older file of the hub was put back by hand; put it back with `tt-hub restore`, which begins a new epoch",
+            standing.merged, hello.first_held
+        ));
     }
     if standing.merged > hello.last_seq {
         return Some(format!(
@@ -322,9 +367,9 @@ fn refusal(hello: &Hello, standing: &Standing) -> Option<String> {
             standing.merged, hello.last_seq
         ));
     }
-    let differs =
-        standing.hash_of_last.is_some_and(|hash| hello.last_hash != [0; 32] && hash != hello.last_hash);
-    differs.then(|| {
+    // Of a changeset that was skipped nobody knows the hash.
+    let known = standing.hash_of_last.filter(|hash| *hash != [0; 32] && hello.last_hash != [0; 32]);
+    known.filter(|hash| *hash != hello.last_hash).map(|_| {
         format!(
             "the hub has another changeset under number {}: this device was copied or put back; join it again with \
              `tt-edge join TOKEN --rescue`",

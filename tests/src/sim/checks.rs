@@ -8,8 +8,9 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use tt_edge::store::Outcome;
 use tt_hub::store::conflict;
-use tt_protocol::frame::from_bytes;
-use tt_protocol::value::Value;
+use tt_protocol::change::{Kind, decode_piece};
+use tt_protocol::frame::{from_bytes, from_kept_bytes};
+use tt_protocol::value::{Value, ValueRef};
 
 /// Constraints hold at every commit, and nobody sees half of a batch.
 ///
@@ -273,9 +274,41 @@ impl Listed {
     fn read(conn: &Connection, shape: &Shape) -> Self {
         let mut listed = Self::default();
         for entry in conflict::list(conn, true, |device| device.to_string()).expect("reads") {
+            // What has gone in by itself since is in the table.
+            if entry["decision"] == "applied when what it needs had come" {
+                continue;
+            }
             listed.add(shape, &entry);
+            if entry["kind"] == "missing" {
+                listed.only_the_difference(conn, shape, &entry);
+            }
         }
         listed
+    }
+
+    /// A change of a row that was not there is held with its new total: what it adds is the difference, when
+    /// the row comes after it from a device that a hub that was put back heard later.
+    fn only_the_difference(&mut self, conn: &Connection, shape: &Shape, entry: &Json) {
+        let sql = "SELECT work FROM _sync_conflict WHERE id = ?1 AND work IS NOT NULL";
+        let found = conn.query_row(sql, [entry["id"].as_i64()], |row| row.get::<_, Vec<u8>>(0));
+        let Ok(work) = found else { return };
+        let pieces: Vec<Vec<u8>> = from_kept_bytes(&work).expect("pieces");
+        for change in pieces.iter().flat_map(|piece| decode_piece(piece).expect("a piece")) {
+            let Some(at) = shape.tables.iter().position(|table| change.table == table.name) else { continue };
+            let table = &shape.tables[at];
+            if change.kind != Kind::Update {
+                continue;
+            }
+            let key: Vec<String> =
+                table.key.iter().map(|(name, kind)| literal(&entry["key"][*name], *kind)).collect();
+            let sums = self.counts.get_mut(&(at, key.join(","))).expect("it was listed");
+            for (index, name) in change.columns[change.keys..].iter().enumerate() {
+                let place = table.counters.iter().position(|counter| counter == name);
+                if let (Some(place), (ValueRef::Integer(base), _)) = (place, change.pair(0, index)) {
+                    sums[place] -= base;
+                }
+            }
+        }
     }
 
     fn add(&mut self, shape: &Shape, entry: &Json) {

@@ -129,6 +129,9 @@ impl World {
             cursor: node.cursor,
             last_seq: Seq(node.outbox.len() as u64),
             last_hash: node.outbox.last().map(|changes| hash(changes)).unwrap_or_default(),
+            first_held: Seq(1),
+            seed_wanted: false,
+            order_done: 0,
             now: NOW,
         };
         self.links[edge].session =
@@ -203,6 +206,7 @@ impl World {
             hub::Output::Merge { seq, hash, pieces, cursor } => self.merge(edge, seq, hash, &pieces, cursor),
             hub::Output::MakeFeed(from) => self.links[edge].feed_due = Some(from),
             hub::Output::Report(_) | hub::Output::Compare(_) => {}
+            hub::Output::Skip { .. } => panic!("nothing is lost here"),
             hub::Output::Close(reason) => panic!("the hub closes: {reason}"),
         }
         true
@@ -229,6 +233,8 @@ impl World {
             merged_as: merged.last().map_or(Version(0), |at| Version(*at as u64 + 1)),
             hash_of_last: of_last.map(|at| hash(&self.log[*at].changes)),
             watermark: Version(0),
+            forgotten: Version(0),
+            order: 0,
             now: NOW,
         }
     }
@@ -355,6 +361,7 @@ impl Edge {
             }
             edge::Output::Apply(feed) => self.apply(feed, random),
             edge::Output::ClockOffset(_) | edge::Output::Compared(_) | edge::Output::Forget(_) => {}
+            edge::Output::Reopen(_) | edge::Output::Fetch { .. } => panic!("no hub is restored here"),
             edge::Output::Refused(reason) => panic!("refused: {reason}"),
         }
     }

@@ -31,16 +31,8 @@ pub fn world_watched(seed: u64) {
 }
 
 fn lived(seed: u64, watched: bool) {
-    let mut random = Random::new(seed);
-    let shape: &Shape = &random.pick(ALL);
-    let clash_free = !shape.sql.contains("CHECK") && random.once_in(3);
-    let temper = if clash_free { Temper::Quiet } else { Temper::Wild };
-    let mut world = World::new(shape, shape.policy(), 3);
-    for edge in &mut world.edges {
-        edge.clock_ms = random.pick(&[0, 0, 0, 700, -DAY_MS, DAY_MS, -1_800_000_000_000]);
-    }
+    let Born { mut random, shape, temper, mut world, mut ledger } = born(seed);
     let mut replays = Replays::new(&mut world, seed);
-    let mut ledger = Ledger::new(shape, &rows(world.program(0), shape));
     let mut next_tag = 0;
     for _ in 0..2 {
         let steps = 60 + random.below(200);
@@ -96,6 +88,87 @@ impl Replays {
     }
 }
 
+/// The world of one seed, in which the hub's file is put back once or twice: the programs of devices write all
+/// the time, those at the hub only what a backup holds. Checks all promises.
+///
+/// # Panics
+/// When one is broken.
+pub fn world_restored(seed: u64) {
+    restored(seed, false);
+}
+
+/// As [`world_restored`], but every node is looked at after every step.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn world_restored_watched(seed: u64) {
+    restored(seed, true);
+}
+
+fn restored(seed: u64, watched: bool) {
+    let Born { mut random, shape, temper, mut world, mut ledger } = born(seed);
+    let mut next_tag = 0;
+    let mut live = |world: &mut World, random: &mut Random, ledger: &mut Ledger, first: usize, most: u64| {
+        let steps = 20 + random.below(most);
+        let told = (shape, &mut next_tag, None);
+        live_among(world, random, (temper, first..4), ledger, told, (steps, watched));
+    };
+    live(&mut world, &mut random, &mut ledger, 0, 150);
+    for _ in 0..=random.below(2) {
+        if random.once_in(2) {
+            world.settle();
+        }
+        let backup = world.copy_hub();
+        live(&mut world, &mut random, &mut ledger, 1, 150);
+        if random.once_in(3) {
+            world.settle();
+            live(&mut world, &mut random, &mut ledger, 1, 30);
+        }
+        if random.once_in(2) {
+            world.forget_history();
+            live(&mut world, &mut random, &mut ledger, 1, 30);
+        }
+        world.restore_hub(&backup);
+        world.start_hub();
+        live(&mut world, &mut random, &mut ledger, 0, 60);
+        if random.once_in(3) {
+            world.forget_history();
+        }
+    }
+    world.settle();
+    assert!(world.seeds >= 3, "{} devices were reseeded", world.seeds);
+    checks::converged(&world);
+    checks::nothing_healed(&world);
+    checks::exactly_once(&world, &ledger);
+    checks::nothing_unsent(&world);
+    checks::ids_fit(&ledger);
+    (0..4).for_each(|node| checks::consistent_cut(&world, node));
+    checks::sound(&world, usize::try_from(seed % 4).expect("small"));
+    checks::no_echo(&mut world);
+}
+
+/// A world at its beginning.
+struct Born {
+    random: Random,
+    shape: &'static Shape,
+    temper: Temper,
+    world: World,
+    ledger: Ledger,
+}
+
+fn born(seed: u64) -> Born {
+    let mut random = Random::new(seed);
+    let shape: &'static Shape = &ALL[usize::try_from(random.below(ALL.len() as u64)).expect("few")];
+    let clash_free = !shape.sql.contains("CHECK") && random.once_in(3);
+    let temper = if clash_free { Temper::Quiet } else { Temper::Wild };
+    let mut world = World::new(shape, shape.policy(), 3);
+    for edge in &mut world.edges {
+        edge.clock_ms = random.pick(&[0, 0, 0, 700, -DAY_MS, DAY_MS, -1_800_000_000_000]);
+    }
+    let ledger = Ledger::new(shape, &rows(world.program(0), shape));
+    Born { random, shape, temper, world, ledger }
+}
+
 fn live(
     world: &mut World,
     random: &mut Random,
@@ -104,14 +177,29 @@ fn live(
     (shape, next_tag, replays): (&Shape, &mut u64, &mut Replays),
     (steps, watched): (u64, bool),
 ) {
+    let told = (shape, next_tag, Some(replays));
+    live_among(world, random, (temper, 0..4), ledger, told, (steps, watched));
+}
+
+/// Only programs on these nodes write.
+fn live_among(
+    world: &mut World,
+    random: &mut Random,
+    (temper, writers): (Temper, Range<usize>),
+    ledger: &mut Ledger,
+    (shape, next_tag, mut replays): (&Shape, &mut u64, Option<&mut Replays>),
+    (steps, watched): (u64, bool),
+) {
     for step in 0..steps {
         if random.once_in(5) {
-            let node = usize::try_from(random.below(4)).expect("small");
+            let node = usize::try_from(random.below(4)).expect("small").max(writers.start);
             let mut programs = Programs { node, shape, temper, next_tag };
             programs.transaction(world.program(node), random, ledger);
         }
         world.chance(random);
-        replays.look(world);
+        if let Some(replays) = &mut replays {
+            replays.look(world);
+        }
         if watched {
             println!("step {step} of {steps}");
             (0..4).for_each(|node| checks::consistent_cut(world, node));

@@ -8,11 +8,13 @@ mod compare;
 mod decide;
 mod journal;
 mod node;
+mod restore;
 mod schema;
 mod settle;
 
 pub use compare::Compares;
 pub use node::EdgeNode;
+pub use restore::Copy;
 
 use super::schemas::{BATCHES, Shape};
 use super::wire::Link;
@@ -47,6 +49,11 @@ pub struct World {
     now: i64,
     feeds: Vec<(LinkId, EdgeId, Version)>,
     remembered: journal::Remembered,
+    /// What the last backup holds.
+    safe: Option<Version>,
+    files: u64,
+    /// Snapshots that devices have written into their files.
+    pub seeds: u64,
 }
 
 impl World {
@@ -76,6 +83,9 @@ impl World {
             now: 1_800_000_000_000,
             feeds: Vec::new(),
             remembered: journal::Remembered::default(),
+            safe: None,
+            files: 0,
+            seeds: 0,
         };
         world.pass(0);
         world.start_hub();
@@ -99,6 +109,7 @@ impl World {
             node,
             engine,
             link: None,
+            fetch: None,
             ghost: None,
             clock_ms: 0,
             start,
@@ -227,12 +238,14 @@ impl World {
         self.next_link += 1;
         engine.look_at_clock(reading).expect("the store answers");
         engine.begin(reading.wall, true).expect("the store answers");
+        device.fetch = None;
         device.ghost = device.link.replace(Link::new(id));
     }
 
     /// The wireless goes: frames under way are lost.
     pub fn unlink(&mut self, edge: usize) {
         let device = &mut self.edges[edge];
+        device.fetch = None;
         if let Some(engine) = &mut device.engine {
             engine.end();
         }
@@ -260,6 +273,9 @@ impl World {
     /// # Panics
     /// When its store fails, which nothing in a simulated world should make it do.
     pub fn step_edge(&mut self, edge: usize) -> bool {
+        if self.bring_snapshot(edge) {
+            return true;
+        }
         let device = &mut self.edges[edge];
         let reading = device.reading(self.now);
         let now = reading.wall;
@@ -293,6 +309,7 @@ impl World {
                 engine.read(now, done).expect("the store answers");
                 moved = true;
             }
+            Some(Step::Fetch(fetch)) => moved = device.fetch.replace(fetch).is_none(),
             Some(Step::Idle) => {}
         }
         moved
@@ -372,8 +389,9 @@ impl World {
     }
 
     fn send_down(&mut self, id: LinkId, frame: &HubFrame) {
+        let frame = self.held_back(frame.clone());
         if let Some(link) = self.links().find(|link| link.id == id) {
-            link.send_down(frame);
+            link.send_down(&frame);
         }
     }
 

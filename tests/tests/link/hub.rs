@@ -171,7 +171,7 @@ async fn serve_device(connection: quinn::Connection, hub: Arc<Inner>) {
     while let Ok(stream) = connection.accept_bi().await {
         let hub = Arc::clone(&hub);
         tokio::spawn(async move {
-            let sent = serve_snapshot(stream, prepare(&hub)).await;
+            let sent = serve_snapshot(stream, async |_| prepare(&hub).await).await;
             hub.snapshot_bytes.fetch_add(sent.unwrap_or(0), Ordering::SeqCst);
         });
     }

@@ -80,7 +80,7 @@ impl Thread {
             return;
         }
         if let Some(link) = &self.link
-            && link.try_send(EdgeFrame::Report(report.clone())).is_ok()
+            && link.frames.try_send(EdgeFrame::Report(report.clone())).is_ok()
         {
             self.reported = Some(report);
         }

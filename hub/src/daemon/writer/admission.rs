@@ -122,12 +122,19 @@ impl Writer {
                 Reply::Failed { reason: self.shared.failing().unwrap_or_default() }
             });
         }
+        if let Request::Forget { before } = request {
+            return self.forget(before);
+        }
         let performed = control::perform(engine.store_mut().connection(), &self.host, request, clock::now());
         if let Err(error) = engine.store_mut().flush() {
             self.fail(&error);
             return Reply::Failed { reason: self.shared.failing().unwrap_or_default() };
         }
         match performed {
+            Ok((Reply::Ordered { device }, _)) => {
+                self.greet_anew(EdgeId(device), "the operator has ordered a reseed");
+                Reply::Ordered { device }
+            }
             Ok((reply, cut)) => {
                 if let Some(edge) = cut {
                     engine.refuse(edge, REVOKED);
@@ -135,6 +142,15 @@ impl Writer {
                 reply
             }
             Err(error) => Reply::Failed { reason: error.to_string() },
+        }
+    }
+
+    /// Ends the link of a device that should hear something new with its next greeting.
+    fn greet_anew(&mut self, device: EdgeId, reason: &str) {
+        let links: Vec<_> =
+            self.links.iter().filter(|(_, (edge, _))| *edge == device).map(|(link, _)| *link).collect();
+        for link in links {
+            self.close(link, Goodbye::Later(reason.to_owned()));
         }
     }
 

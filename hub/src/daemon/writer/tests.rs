@@ -45,6 +45,7 @@ fn bench() -> Bench {
         audits: queue::channel().0,
         course: Arc::default(),
         watermark: Watermark::default(),
+        keep: Keep::default(),
     });
     Bench { _dir: dir, writer, _inbox: inbox, _jobs: jobs }
 }

@@ -39,10 +39,12 @@ impl Desk<'_> {
             Decision::TakeWinner | Decision::Dismiss => Ok(Done::default()),
             Decision::TakeLoser => self.take_loser(subject),
             Decision::Edit(values) if values.is_empty() => refuse("an edit names at least one column"),
-            Decision::Edit(_) if subject.work.is_some() => refuse(format!(
-                "it stands for {} rows and not for one that could be edited: take a side or dismiss it",
-                subject.rows
-            )),
+            Decision::Edit(_) if subject.work.is_some() && subject.kind != Some(Kind::Missing) => {
+                refuse(format!(
+                    "it stands for {} rows and not for one that could be edited: take a side or dismiss it",
+                    subject.rows
+                ))
+            }
             Decision::Edit(values) => match &subject.row {
                 Some(held) => self.put_in(subject, held, values),
                 None => self.edit_present(subject, values),
@@ -51,7 +53,8 @@ impl Desk<'_> {
     }
 
     fn take_loser(&self, subject: &Subject) -> Attempt<Done> {
-        if let Some(work) = &subject.work {
+        let missing = subject.kind == Some(Kind::Missing) && self.present(subject).is_err();
+        if let Some(work) = subject.work.as_ref().filter(|_| !missing) {
             let told = self.merge_work(subject.kind, subject.lost_from, work)?;
             return Ok(Done { told, wrote: true, ..Done::default() });
         }

@@ -1,12 +1,13 @@
 //! Updates: the three-way merge of each row, and the return of a row that was deleted meanwhile.
 
 use super::{Merge, MergeError, Waiting};
-use crate::store::conflict::{self, Kind};
+use crate::store::conflict::{self, Entry, Kind};
+use crate::store::late;
 use crate::store::trash;
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::{self, Key, Refusal, Row, refusal};
-use tt_protocol::change::TableChange;
+use tt_protocol::change::{TableChange, encode_piece};
 use tt_protocol::merge::{Clash, Column, RowPlan, Stamp, merge_row};
 use tt_protocol::value::{Value, ValueRef};
 
@@ -244,7 +245,8 @@ impl Merge<'_> {
         if let Some((id, mut row)) = held.filter(|(_, row)| continues(row, change, index)) {
             amend(&mut row, change, index);
             self.log.changed(tracked, key);
-            return Ok(conflict::amend(self.context.conn, id, &row)?);
+            conflict::amend(self.context.conn, id, &row)?;
+            return Ok(conflict::append_when_missing(self.context.conn, id, &one_row(change, index))?);
         }
         let unique = uniques_set(tracked, change, index);
         if self.revive(tracked, key, self.stamp(change.time(index)), "changed", &unique)? {
@@ -257,7 +259,20 @@ impl Merge<'_> {
         let new = (0..change.others()).map(|place| change.pair(index, place).1);
         let row = super::zip_owned(&change.columns, change.key(index).chain(new));
         let action = "held: the hub does not have the row that was changed";
-        self.hold_row(Kind::Missing, tracked, row, self.stamp(change.time(index)), action)
+        let lost = self.stamp(change.time(index));
+        if !late::is_possible(self.context.conn)? {
+            return self.hold_row(Kind::Missing, tracked, row, lost, action);
+        }
+        // The row may come yet, and then it is the difference that counts.
+        let work = Some(vec![one_row(change, index)]);
+        let named = conflict::named_key(tracked, key);
+        self.log.changed(tracked, key);
+        self.list(Entry {
+            row: Some(row),
+            work,
+            ..Entry::new(Kind::Missing, &tracked.table.name, named, lost, action)
+        })?;
+        Ok(())
     }
 }
 
@@ -303,6 +318,13 @@ pub(super) fn refused_clashes(tracked: &Tracked, hub: &Row, set: Vec<(String, Va
             Clash { name, base: kept.clone(), kept, lost }
         })
         .collect()
+}
+
+/// One row of a change, as a piece.
+fn one_row(change: &TableChange, index: usize) -> Vec<u8> {
+    let mut one = TableChange::new(&change.table, change.kind, change.keys, change.columns.clone());
+    one.rows.push(change.rows.slice(index, 0, change.rows.width()));
+    encode_piece(&[one])
 }
 
 /// True when the update starts from the row that is held: the device did not know that it is. What it

@@ -4,7 +4,7 @@ use crate::sim::clock::NodeClock;
 use crate::sim::wire::Link;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use tt_edge::engine::Engine as EdgeEngine;
+use tt_edge::engine::{Engine as EdgeEngine, Fetch};
 
 /// A file with the connections of its programs.
 pub(super) struct Node {
@@ -19,6 +19,8 @@ pub struct EdgeNode {
     pub(super) node: Node,
     pub(super) engine: Option<EdgeEngine>,
     pub(super) link: Option<Link>,
+    /// The snapshot that it has asked for.
+    pub(super) fetch: Option<Fetch>,
     /// Left behind when the device linked again.
     pub(super) ghost: Option<Link>,
     /// The device's clock minus true time.

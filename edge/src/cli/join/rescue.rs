@@ -1,0 +1,108 @@
+//! `tt-edge join TOKEN --rescue`: a file that was copied, put back or belonged to another hub becomes a new
+//! device, which hands in what the file holds. Interrupted anywhere, the same command goes on.
+
+use super::{DEADLINE, earlier};
+use crate::cli::sync::once;
+use crate::cli::{Outcome, addresses, runtime};
+use crate::clock;
+use crate::daemon::control::Reply;
+use crate::daemon::worker::{self, Event};
+use crate::identity::{DeviceKey, Identity};
+use crate::join;
+use crate::link;
+use crate::place::{Lock, Place, lock};
+use crate::store::{EdgeStore, Rescued};
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tt_protocol::token::Token;
+
+/// The first try to hand in; what is left goes in with `tt-edge run`.
+const FIRST_TRY: Duration = Duration::from_secs(60);
+
+pub(super) fn rescue(place: &Place, token: &Token, db: Option<PathBuf>, json: bool) -> Outcome {
+    let db = std::path::absolute(db.or_else(|| place.db().ok()).unwrap_or_else(|| place.default_db()))?;
+    if !join::is_joined(&db) {
+        bail!("{} belongs to no hub: join it without --rescue, its rows are offered then", db.display());
+    }
+    place.create()?;
+    let lock = lock(&db)?;
+    let mut store = worker::open(&db)?;
+    let (identity, rescued) = runtime()?.block_on(take_over(place, token, &mut store))?;
+    drop(store);
+    place.remember_db(&db)?;
+    let handed_in = hand_in(place, &lock, identity)?;
+    let identity = Identity::load(place.dir())?;
+    if json {
+        println!(
+            "{}",
+            json!({ "name": identity.name, "device": identity.device.0, "role": identity.role, "db": db,
+                    "changesets": rescued.changesets, "rows": rescued.rows, "handed_in": handed_in.is_none() })
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{} is now {}, device {}. {} rows that it still held are offered to the hub, which takes what it does not have.",
+        db.display(),
+        identity.name,
+        identity.device,
+        rescued.rows
+    );
+    match handed_in {
+        None => println!("All is handed in, and the file's rows are the hub's."),
+        Some(reason) => println!("Not all is handed in yet: {reason}"),
+    }
+    println!("Next: tt-edge run (with the same --data)");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Enrols, and writes the new identity into the file.
+async fn take_over(
+    place: &Place,
+    token: &Token,
+    store: &mut EdgeStore,
+) -> anyhow::Result<(Identity, Rescued)> {
+    let bare = Token { addresses: Vec::new(), ..token.clone() };
+    let by = data_encoding::HEXLOWER.encode(&Sha256::digest(bare.encode().as_bytes()));
+    let known = earlier(place, token);
+    if store.is_rescued_by(&by)?
+        && let Some(identity) = known
+    {
+        return Ok((identity, Rescued::default()));
+    }
+    let former_hub = Identity::load(place.dir()).ok().map(|identity| Sha256::digest(&identity.ca).to_vec());
+    // Without the former identity beside it nobody knows which hub the file had.
+    let mut same_hub = former_hub.is_some_and(|former| former == token.ca_sha256);
+    // An earlier attempt may have ended right after it got its certificate.
+    let identity = match known.filter(|identity| identity.device != store.device()) {
+        Some(identity) => {
+            same_hub = false;
+            identity
+        }
+        None => {
+            let key = DeviceKey::for_joining(place.dir())?;
+            let enrolled = link::join(token, &key, DEADLINE).await?;
+            let mut identity = Identity::adopt(place.dir(), &enrolled.enrolled, &enrolled.ca)?;
+            identity.add_address(place.dir(), &enrolled.address)?;
+            identity
+        }
+    };
+    let rescued = store
+        .rescue(identity.device, &by, same_hub, clock::now())
+        .context("the file could not be given its new identity; nothing of it was changed")?;
+    Ok((identity, rescued))
+}
+
+/// The reason why not all was handed in at once; None: it was.
+fn hand_in(place: &Place, lock: &Lock, identity: Identity) -> anyhow::Result<Option<String>> {
+    let all = addresses(None, &identity.addresses)?;
+    let reply = runtime()?.block_on(once(place, lock, (identity, all), Event::Ask, FIRST_TRY))?;
+    Ok(match reply {
+        Reply::InStep => None,
+        Reply::Failed(reason) => Some(reason),
+        Reply::Status(_) | Reply::Compared => Some("the daemon answers in another version".to_owned()),
+    })
+}

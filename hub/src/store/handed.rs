@@ -1,0 +1,123 @@
+//! What the hub has of a device's changesets when the device comes, above all after the hub's file was put back.
+//!
+//! What this file lacks comes again from the device. What the device was told to be safe, and keeps no more, is
+//! taken from the journal instead, as if the device had sent it again. Only what neither has is passed over, and
+//! that is said loudly.
+
+use super::once::find_merged;
+use super::{Changeset, HubStore, Outcome, StoreError, feed, history, journaled};
+use crate::devices;
+use crate::journal::reader::{Reader, ReaderError};
+use crate::journal::record::{Lsn, What};
+use rusqlite::{Connection, TransactionBehavior};
+use std::collections::BTreeMap;
+use tt_protocol::frame::Hello;
+use tt_protocol::number::{EdgeId, Millis, Seq, Version};
+use tt_protocol::pieces;
+use tt_protocol::session::hub::Standing;
+
+/// So many changesets are merged in one commit.
+const BATCH: usize = 256;
+
+impl HubStore {
+    /// What the hub knows of an edge that says hello.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn standing(&self, hello: &Hello, now: Millis) -> Result<Standing, StoreError> {
+        let merged = feed::merged_seq(&self.conn, hello.edge)?;
+        let merged_as =
+            find_merged(&self.conn, hello.edge, merged)?.map_or(Version(0), |(_, version)| version);
+        let last = find_merged(&self.conn, hello.edge, hello.last_seq)?;
+        Ok(Standing {
+            epoch: self.epoch,
+            version: self.version,
+            merged,
+            merged_as,
+            hash_of_last: last.map(|(hash, _)| hash),
+            watermark: self.watermark(),
+            forgotten: history::forgotten(&self.conn)?,
+            order: devices::order(&self.conn, hello.edge, hello.order_done)?,
+            now,
+        })
+    }
+
+    /// Merges what a device had handed in and neither this file nor the device has any more, as far as the journal
+    /// has it. Gives the last changeset that is merged then: `to`, unless something is missing in the journal too.
+    ///
+    /// # Errors
+    /// When the store fails as a whole.
+    pub fn hand_in_again(
+        &mut self,
+        edge: EdgeId,
+        (from, to): (Seq, Seq),
+        now: Millis,
+    ) -> Result<Seq, StoreError> {
+        let found = match self.journal.as_ref().map(|journal| kept(&journal.reader(), edge, (from, to))) {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
+                tracing::error!(device = %edge, %error, "the journal was asked for what a device handed in");
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        for changesets in found.chunks(BATCH) {
+            for (outcome, changeset) in self.merge(changesets, now)?.into_iter().zip(changesets) {
+                match outcome {
+                    Ok(Outcome::Merged { .. }) => {}
+                    other => {
+                        tracing::error!(device = %edge, seq = %changeset.seq, ?other, "not merged again")
+                    }
+                }
+            }
+        }
+        self.merged(edge)
+    }
+
+    /// What follows this changeset of an edge is merged, although it and those before it are nowhere any more.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn pass_over(&mut self, edge: EdgeId, to: Seq, now: Millis) -> Result<(), StoreError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        passed_over(&tx, edge, to, self.version, now)?;
+        journaled::put(&tx, self.version, now, || What::PassedOver { edge, seq: to })?;
+        tx.commit()?;
+        self.committed()
+    }
+}
+
+/// Writes down that changesets up to this one will not come.
+pub(super) fn passed_over(
+    conn: &Connection,
+    edge: EdgeId,
+    to: Seq,
+    version: Version,
+    now: Millis,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO _sync_merged(edge, seq, hash, version, at) VALUES (?1, ?2, zeroblob(32), ?3, ?4)
+               ON CONFLICT DO NOTHING";
+    conn.execute(sql, (edge.0, to.0 as i64, version.0 as i64, now.0)).map(drop)
+}
+
+/// Changesets of a device from the journal, in order and without a gap.
+fn kept(reader: &Reader, edge: EdgeId, (from, to): (Seq, Seq)) -> Result<Vec<Changeset>, ReaderError> {
+    let Some(reach) = reader.reach()? else { return Ok(Vec::new()) };
+    let mut found: BTreeMap<Seq, Changeset> = BTreeMap::new();
+    for entry in reader.after(Lsn(reach.first.0.saturating_sub(1)))? {
+        if let What::Changeset { edge: by, seq, cursor, pieces } = entry?.what
+            && by == edge
+            && (from..=to).contains(&seq)
+        {
+            let hash = pieces::hash(&pieces);
+            found.insert(seq, Changeset { edge, seq, hash, pieces, cursor });
+        }
+    }
+    let mut next = from;
+    let in_order = found.into_values().take_while(|changeset| {
+        let follows = changeset.seq == next;
+        next = next.next();
+        follows
+    });
+    Ok(in_order.collect())
+}

@@ -1,0 +1,169 @@
+//! A hub that was put back hears again what it lacks, device by device, and so in another order than the first
+//! time: a change of a row before the row itself, a child before its parent. Such rows are held like any that
+//! cannot go in, and go in by themselves as soon as what they need is there.
+//!
+//! They are merged as a changeset of the device that sent them, each entry in a version of its own. What would
+//! be a conflict even then stays on the list for the operator.
+
+use super::merge::{Context, Merge};
+use super::{MergeError, StoreError, conflict, journaled, once};
+use crate::devices;
+use crate::journal::record::What;
+use rusqlite::{Connection, Result, params_from_iter};
+use std::sync::Arc;
+use tt_migrations::quote::ident;
+use tt_migrations::replica::{Replica, Tracked};
+use tt_migrations::row::{self, Key};
+use tt_migrations::state;
+use tt_migrations::value::bound;
+use tt_protocol::change::Kind;
+use tt_protocol::number::{EdgeId, Epoch, Millis, Version};
+use tt_protocol::pieces::PieceBuilder;
+use tt_protocol::policy::Policy;
+use tt_protocol::value::{Value, ValueRef};
+
+/// An entry that may have become mergeable.
+struct Late {
+    id: i64,
+    table: String,
+    row: conflict::Named,
+    /// The changes of a row that was missing; of a child, the row itself is what goes in.
+    work: Option<Vec<Vec<u8>>>,
+    edge: EdgeId,
+    at: i64,
+}
+
+/// True in a hub that was put back: only there a row can come after its own change.
+pub(super) fn is_possible(conn: &Connection) -> Result<bool> {
+    Ok(state::get(conn, state::EPOCH)?.unwrap_or(1) > 1)
+}
+
+/// Lets in what need not wait any more.
+pub(super) fn release(
+    conn: &Connection,
+    replica: &Arc<Replica>,
+    policy: &Policy,
+    version: &mut Version,
+    now: Millis,
+    epoch: Epoch,
+) -> std::result::Result<(), StoreError> {
+    if epoch <= Epoch(1) {
+        return Ok(());
+    }
+    let (begun, mut waiting) = (*version, read(conn)?);
+    loop {
+        let before = waiting.len();
+        let mut still = Vec::new();
+        for late in waiting {
+            let fits = replica.get(&late.table).map(|tracked| late.is_ready(conn, tracked)).transpose()?;
+            if fits != Some(true) || !merged(conn, replica, policy, version, now, &late)? {
+                still.push(late);
+            }
+        }
+        waiting = still;
+        if waiting.len() == before {
+            break;
+        }
+    }
+    if *version != begun {
+        journaled::put(conn, *version, now, || What::Late)?;
+    }
+    Ok(())
+}
+
+fn read(conn: &Connection) -> std::result::Result<Vec<Late>, StoreError> {
+    let sql = "SELECT id, tab, row, work, lost_from, lost_at FROM _sync_conflict
+               WHERE state = 'open' AND row IS NOT NULL
+                 AND (kind = 'missing' AND work IS NOT NULL OR kind = 'parent' AND work IS NULL) ORDER BY id";
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        let work: Option<Vec<u8>> = row.get(3)?;
+        Ok(Late {
+            id: row.get(0)?,
+            table: row.get(1)?,
+            row: conflict::decode(&row.get::<_, Vec<u8>>(2)?)?,
+            work: work.map(|bytes| conflict::decode(&bytes)).transpose()?,
+            edge: EdgeId(row.get(4)?),
+            at: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_>>()?)
+}
+
+/// Merges one entry. False, and nothing is changed, when something would come on the list of it.
+fn merged(
+    conn: &Connection,
+    replica: &Arc<Replica>,
+    policy: &Policy,
+    version: &mut Version,
+    now: Millis,
+    late: &Late,
+) -> std::result::Result<bool, StoreError> {
+    let Some(tracked) = replica.get(&late.table) else { return Ok(false) };
+    let role = devices::role(conn, late.edge)?;
+    let (role, next, edge) = (Some(role.as_str()), version.next(), late.edge);
+    let pieces = late.pieces(tracked);
+    conn.execute_batch("SAVEPOINT late")?;
+    conflict::close(conn, late.id, "applied when what it needs had come", now.0)?;
+    let context =
+        Context { conn, replica, policy, edge, role, cursor: next, version: next, now, released: false };
+    match Merge::run(context, &pieces) {
+        Ok(0) => {
+            // Its device has followed the hub by now: it gets the row like every other.
+            conn.execute("UPDATE _sync_log SET origin = -1 WHERE version = ?1", [next.0 as i64])?;
+            conn.execute_batch("RELEASE late")?;
+            *version = next;
+            return Ok(true);
+        }
+        Err(MergeError::Sqlite(error)) if once::is_about_the_file(&error) => return Err(error.into()),
+        Ok(_) => {}
+        Err(error) => tracing::debug!(entry = late.id, %error, "a row that came late goes on waiting"),
+    }
+    conn.execute_batch("ROLLBACK TO late; RELEASE late")?;
+    Ok(false)
+}
+
+impl Late {
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.row.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// A change has its row now, a child its parents, and nobody else has the child's key.
+    fn is_ready(&self, conn: &Connection, tracked: &Tracked) -> Result<bool> {
+        let key: Option<Key> = tracked.table.key_names().map(|name| self.value(name).cloned()).collect();
+        let Some(key) = key else { return Ok(false) };
+        let present = row::read(conn, tracked, &key)?.is_some();
+        if self.work.is_some() || present {
+            return Ok(self.work.is_some() && present);
+        }
+        for foreign in &tracked.table.foreign_keys {
+            let values: Vec<&Value> = foreign.columns.iter().filter_map(|name| self.value(name)).collect();
+            if values.len() < foreign.columns.len() || values.contains(&&Value::Null) {
+                continue;
+            }
+            let at: Vec<_> =
+                foreign.parent_columns.iter().map(|name| format!("{} = ?", ident(name))).collect();
+            let sql = format!(
+                "SELECT EXISTS (SELECT 1 FROM {} WHERE {})",
+                ident(&foreign.parent),
+                at.join(" AND ")
+            );
+            let values = params_from_iter(bound(values.into_iter().map(Value::as_ref)));
+            if !conn.prepare_cached(&sql)?.query_row(values, |row| row.get::<_, bool>(0))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn pieces(&self, tracked: &Tracked) -> Vec<Vec<u8>> {
+        if let Some(work) = &self.work {
+            return work.clone();
+        }
+        let mut builder = PieceBuilder::default();
+        let names: Vec<&str> = self.row.iter().map(|(name, _)| name.as_str()).collect();
+        let row = self.row.iter().map(|(_, value)| value.as_ref()).chain([ValueRef::Integer(self.at)]);
+        builder.push(Kind::Insert, &tracked.table.name, tracked.keys(), &names, row);
+        builder.finish()
+    }
+}
