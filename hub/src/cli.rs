@@ -5,6 +5,7 @@
 
 mod backup;
 mod conflicts;
+mod drill;
 mod edges;
 mod health;
 mod history;
@@ -82,6 +83,8 @@ enum Command {
     Verify(backup::VerifyArguments),
     /// Remove backups that no tier keeps any more.
     Prune(backup::PruneArguments),
+    /// Rehearse a restore in a scratch folder, journal and all, and compare what comes out.
+    Drill,
     /// Check database, backups and disks, and exit with 1 when something is critical.
     Health(health::Arguments),
     /// Bring the database back from a backup, a file or a moment; `restore undo` takes that back.
@@ -187,6 +190,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Backups => backup::list(place),
         Command::Verify(arguments) => backup::verify(place, &arguments),
         Command::Prune(arguments) => backup::prune(place, &arguments),
+        Command::Drill => drill::run(place),
         Command::Health(arguments) => health::run(place, &arguments),
         Command::Restore(arguments) => restore::run(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),

@@ -208,7 +208,7 @@ struct Listening {
     stop: [Signal; 2],
     authority: Arc<Authority>,
     host: Host,
-    backups: Backups,
+    restores: Restores,
     /// The same vaults, for the journal.
     vaults: Option<Backups>,
     keep_days: u32,
@@ -232,7 +232,8 @@ impl Listening {
             .local_addr()
             .map_err(|source| DaemonError::Http { address: config.http, source })?;
         let control = control::Socket::bind(&folder)?;
-        let backups = Backups::open(&folder, &config.backup)?;
+        let failed = |error: RestoreError| DaemonError::Restore(Box::new(error));
+        let restores = Restores::open(&folder, &config.backup).map_err(failed)?;
         let vaults = Some(Backups::open(&folder, &config.backup)?);
         let keep = config.retention;
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
@@ -248,7 +249,7 @@ impl Listening {
             stop,
             authority: Arc::new(authority),
             host,
-            backups,
+            restores,
             vaults,
             keep_days: config.journal.keep_days,
             keep,
@@ -306,12 +307,12 @@ async fn serve_links(
         http_listener,
         control,
         stop: [mut terminate, mut interrupt],
-        backups,
+        restores,
         ..
     } = listening;
     let snapshots = Arc::new(Snapshots::new(&folder, Arc::clone(shared))?);
     tokio::spawn(Health::new(Arc::clone(shared)).serve(http_listener));
-    tokio::spawn(backups::keep(backups));
+    tokio::spawn(backups::keep(restores));
     tokio::spawn(control.serve(shared.events.clone()));
     let outcome = tokio::select! {
         () = links::accept(&mut listener, shared, &snapshots) => Ok(()),

@@ -4,6 +4,7 @@
 //! * `daemon`: it runs and can write.
 //! * `freshness`: each tier has a verified backup that is young enough; `counts`: and enough of them.
 //! * `copies`: every copy is good and was read back lately; `vaults`: every vault answers.
+//! * `drill`: a restore was rehearsed lately and went well.
 //! * `space`: room on every disk.
 //!
 //! A check that finds nothing to do says what it looked at. `critical` is what can cost data.
@@ -15,6 +16,7 @@ mod space;
 use crate::backup::{BackupError, Backups, Settings};
 use crate::control;
 use crate::folder::Folder;
+use crate::restore::drill;
 use serde_json::{Value as Json, json};
 
 /// How something is.
@@ -104,6 +106,7 @@ pub(crate) fn look(
     let catalog = opened.catalog();
     let mut checks = vec![database::file(folder), daemon];
     checks.extend(backups::all(&opened, &catalog, now));
+    checks.push(backups::drill(drill::last(&folder.path().join("backups")).as_ref(), &catalog, now));
     checks.push(space::disks(folder, &opened));
     Ok(Report { checks })
 }

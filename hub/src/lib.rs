@@ -12,6 +12,8 @@ mod control;
 mod daemon;
 mod database;
 pub mod devices;
+#[cfg(test)]
+mod dice;
 pub mod engine;
 mod folder;
 mod health;

@@ -8,6 +8,7 @@
 //! Nothing here replaces, renames or copies over the live file.
 
 mod choice;
+pub(crate) mod drill;
 #[cfg(test)]
 mod faults;
 mod hold;
@@ -177,6 +178,11 @@ impl Restores {
             patience: PATIENCE,
             root,
         })
+    }
+
+    /// `DIR/backups`, where restores and drills are written down.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Fetches what is to be restored into the scratch folder, and checks it there.

@@ -85,6 +85,7 @@ fn without_a_hub_every_command_names_the_folder_and_init() {
         &["verify"],
         &["prune"],
         &["health"],
+        &["drill"],
         &["restore", "a", "--force"],
     ] {
         let said = folder.hub(command);

@@ -5,6 +5,7 @@
 use super::vault::tests::{MemoryVault, conforms};
 use super::vault::{Upload, Vault};
 use super::*;
+use crate::dice::Dice;
 use crate::space::Space;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -14,19 +15,6 @@ use tier::TIERS;
 use tt_migrations::state;
 
 const SEEDS: u64 = 40;
-
-/// Numbers that depend on the seed alone (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {

@@ -6,6 +6,11 @@ use super::manifest::Manifest;
 use super::record::{Kind, Problem};
 use super::{BackupError, BackupLock, Backups, Outcome, calendar};
 
+/// A backup that nobody has read for so long is read by the daemon: every byte at least once a week.
+const READ_AFTER: i64 = 6 * calendar::DAY;
+/// One in so many is read at a time, the longest unread first: all of them in half a day.
+const PARTS: usize = 12;
+
 impl Backups {
     /// Reads back every copy of one backup, or of all. `now` is in seconds since 1970.
     pub(crate) fn verify(&self, _: &BackupLock, id: Option<&str>, now: i64) -> Result<Outcome, BackupError> {
@@ -15,16 +20,44 @@ impl Backups {
         if let (Some(id), true) = (id, backups.is_empty()) {
             return Err(BackupError::Unknown(id.to_owned()));
         }
+        self.read_back(&catalog, backups, "verify", now)
+    }
+
+    /// Reads back a part of what has been unread for days, so that rot is found while there is a good copy. None
+    /// when nothing is due.
+    pub(crate) fn scrub(&self, _: &BackupLock, now: i64) -> Result<Option<Outcome>, BackupError> {
+        let catalog = self.catalog();
+        let read = |backup: &Listed| {
+            let verified = backup.manifest.verified.as_ref();
+            verified.and_then(|verified| calendar::moment(&verified.at)).unwrap_or(0)
+        };
+        let mut due: Vec<&Listed> =
+            catalog.backups.iter().filter(|backup| now - read(backup) > READ_AFTER).collect();
+        if due.is_empty() {
+            return Ok(None);
+        }
+        due.sort_by_key(|backup| read(backup));
+        due.truncate(catalog.backups.len().div_ceil(PARTS));
+        self.read_back(&catalog, due, "scrub", now).map(Some)
+    }
+
+    fn read_back(
+        &self,
+        catalog: &Catalog,
+        backups: Vec<&Listed>,
+        what: &str,
+        now: i64,
+    ) -> Result<Outcome, BackupError> {
         let scratch = self.scratch()?;
         let mut checker = Checker::new(&scratch);
         let mut outcome = Outcome { problems: catalog.problems.clone(), ..Outcome::default() };
         for backup in backups {
-            let verified = self.verify_one(backup, &catalog, &mut checker, now, &mut outcome.problems);
+            let verified = self.verify_one(backup, catalog, &mut checker, now, &mut outcome.problems);
             outcome.backups.push(verified);
         }
         Self::clear(&scratch);
         let good = outcome.backups.iter().filter(|backup| backup.is_verified()).count();
-        let run = format!("verify: {good} of {} backups have a good copy", outcome.backups.len());
+        let run = format!("{what}: {good} of {} backups have a good copy", outcome.backups.len());
         self.record(now, &run, &mut outcome.problems);
         Ok(outcome)
     }

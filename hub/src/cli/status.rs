@@ -76,6 +76,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
         "devices": counted,
         "clocks_off": clocks_off,
         "last_restore": restore::last(&folder.path().join("backups")),
+        "last_drill": restore::drill::last(&folder.path().join("backups")),
         "open_conflicts": conflict::open_count(&conn)?,
         "waiting_for_schema": conflict::waiting_for_schema(&conn)?.values().sum::<u64>(),
         "digest": combine(named),

@@ -3,18 +3,21 @@
 //! The work is done on a thread for blocking work and on a connection of its own, so that no merge waits. The
 //! vaults are read only when a new slot has begun; after a run that failed, the pause doubles up to an hour.
 
-use crate::backup::{BackupError, Backups};
+use crate::backup::{BackupError, BackupLock, Backups, Tier, calendar};
 use crate::clock;
+use crate::restore::{Restores, drill};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 const PAUSE_S_MAX: i64 = 3_600;
+/// A little less than a day, so that it does not wander through the day.
+const DRILL_EVERY: i64 = 23 * 3_600;
 
 /// What is due, and when to try again.
 struct Schedule {
-    backups: Backups,
+    restores: Restores,
     /// The slots for which nothing was due any more.
     settled: Vec<String>,
     failures: u32,
@@ -23,8 +26,8 @@ struct Schedule {
 
 /// Goes on until the daemon stops. The first look is a minute after the start, when what devices had to hand in
 /// is in.
-pub(super) async fn keep(backups: Backups) {
-    let mut schedule = Schedule { backups, settled: Vec::new(), failures: 0, not_before: 0 };
+pub(super) async fn keep(restores: Restores) {
+    let mut schedule = Schedule { restores, settled: Vec::new(), failures: 0, not_before: 0 };
     let mut looks = interval_at(first_look(), LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -50,7 +53,7 @@ fn first_look() -> Instant {
 impl Schedule {
     /// Makes what is due at a moment (seconds since 1970).
     fn look(&mut self, now: i64) {
-        let slots = self.backups.slots(now);
+        let slots = self.backups().slots(now);
         // A clock that was set back must not leave us waiting for the old time.
         let waits = (self.not_before - PAUSE_S_MAX..self.not_before).contains(&now);
         if slots == self.settled || waits {
@@ -69,12 +72,16 @@ impl Schedule {
     }
 
     fn make(&self, now: i64) -> Result<(), BackupError> {
-        let lock = self.backups.lock()?;
-        let due = self.backups.due(now);
-        if due.is_empty() {
-            return Ok(());
-        }
-        let outcome = self.backups.make(&lock, &due, now)?;
+        let lock = self.backups().lock()?;
+        let due = self.backups().due(now);
+        let made = if due.is_empty() { Ok(()) } else { self.make_due(&lock, &due, now) };
+        // Backups that cannot be made now are no reason to let the old ones rot unseen.
+        self.look_after_old(&lock, now);
+        made
+    }
+
+    fn make_due(&self, lock: &BackupLock, due: &[Tier], now: i64) -> Result<(), BackupError> {
+        let outcome = self.backups().make(lock, due, now)?;
         for problem in &outcome.problems {
             tracing::error!(problem = problem.what, "a problem with backups");
         }
@@ -86,12 +93,40 @@ impl Schedule {
             None => Ok(()),
         }
     }
+
+    /// The weekly reading of every byte, in parts, and the daily drill.
+    fn look_after_old(&self, lock: &BackupLock, now: i64) {
+        match self.backups().scrub(lock, now) {
+            Ok(outcome) => {
+                for problem in outcome.iter().flat_map(|outcome| &outcome.problems) {
+                    tracing::error!(problem = problem.what, "a problem with old backups");
+                }
+            }
+            Err(error) => tracing::error!(%error, "old backups cannot be read back"),
+        }
+        let last = drill::last(self.restores.root()).and_then(|drill| calendar::moment(&drill.at));
+        if last.is_some_and(|at| (now - DRILL_EVERY..=now).contains(&at)) {
+            return;
+        }
+        match self.restores.drill(lock, now.unsigned_abs(), now) {
+            Ok(None) => {}
+            Ok(Some(drill)) => match &drill.failed {
+                None => tracing::info!(newest = drill.newest, older = drill.older, "the drill went well"),
+                Some(reason) => tracing::error!(reason, "the drill failed: a restore would fail as well"),
+            },
+            Err(error) => tracing::error!(%error, "the drill cannot be done"),
+        }
+    }
+
+    const fn backups(&self) -> &Backups {
+        &self.restores.backups
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::{Settings, Tier};
+    use crate::backup::Settings;
     use crate::folder::Folder;
     use rusqlite::Connection;
     use tt_migrations::state;
@@ -103,9 +138,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::new(dir.path());
         let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
-        let backups = Backups::open(&folder, &settings).unwrap();
-        let mut schedule = Schedule { backups, settled: Vec::new(), failures: 0, not_before: 0 };
-        let count = |schedule: &Schedule| schedule.backups.catalog().backups.len();
+        let restores = Restores::open(&folder, &settings).unwrap();
+        let mut schedule = Schedule { restores, settled: Vec::new(), failures: 0, not_before: 0 };
+        let count = |schedule: &Schedule| schedule.backups().catalog().backups.len();
 
         // There is no database to copy yet: tries at minutes 0, 1, 3, 7, 15.
         (0..16).for_each(|minute| schedule.look(NOON + minute * 60));
@@ -122,8 +157,34 @@ mod tests {
         (32..60).for_each(|minute| schedule.look(NOON + minute * 60));
         assert_eq!(count(&schedule), 5);
         schedule.look(NOON + 3_600);
-        assert_eq!(schedule.backups.catalog().backups[5].manifest.tier, Tier::Hourly);
+        assert_eq!(schedule.backups().catalog().backups[5].manifest.tier, Tier::Hourly);
         schedule.look(NOON + 3 * 86_400);
         assert_eq!(count(&schedule), 9, "three days asleep, and a new month: one of each tier that went by");
+    }
+
+    #[test]
+    fn what_nobody_read_for_a_week_is_read_back_and_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let sparse = "zone = \"UTC\"\nhourly = { keep = 0 }\ndaily = { keep = 0 }";
+        let restores = Restores::open(&folder, &toml::from_str(sparse).unwrap()).unwrap();
+        let mut schedule = Schedule { restores, settled: Vec::new(), failures: 0, not_before: 0 };
+        Connection::open(folder.database()).unwrap().execute_batch(state::TABLES).unwrap();
+        schedule.look(NOON);
+        let yearly = schedule.backups().catalog().backups[2].manifest.clone();
+        assert_eq!(yearly.tier, Tier::Yearly);
+        let copy = dir.path().join("backups/secondary").join(&yearly.file);
+        std::fs::write(&copy, b"rotten").unwrap();
+
+        let days = |schedule: &mut Schedule, days: std::ops::Range<i64>| {
+            days.flat_map(|day| [0, 12].map(|hour| NOON + day * 86_400 + hour * 3_600))
+                .for_each(|now| schedule.look(now));
+        };
+        days(&mut schedule, 1..6);
+        assert_eq!(std::fs::read(&copy).unwrap(), b"rotten", "nothing is read twice within days");
+        days(&mut schedule, 6..9);
+        assert_eq!(std::fs::metadata(&copy).unwrap().len(), yearly.bytes, "made again from the other copy");
+        let alerts = std::fs::read_to_string(dir.path().join("backups/backup_alerts.log")).unwrap();
+        assert!(alerts.contains(&yearly.id) && alerts.contains("made again from another vault"), "{alerts}");
     }
 }

@@ -7,6 +7,7 @@ use super::{Check, State};
 use crate::backup::calendar::{DAY, moment};
 use crate::backup::tier::TierPlan;
 use crate::backup::{Backups, Catalog, CopyState, Listed, Tier};
+use crate::restore::drill::Drill;
 use crate::span::span;
 
 /// How old the newest backup of a tier may be, the time between two of them, and how many there should be.
@@ -18,6 +19,8 @@ struct Wanted {
 
 /// A copy that nobody has read for longer may have rotted unseen.
 pub(crate) const READ_WITHIN: i64 = 7 * DAY;
+/// A rehearsal of a restore that is older says little.
+const DRILLED_WITHIN: i64 = 2 * DAY;
 /// What is named one by one before the rest is only counted.
 const NAMED_MAX: usize = 3;
 
@@ -168,6 +171,32 @@ fn vaults(backups: &Backups, catalog: &Catalog) -> Check {
         .into_iter()
         .map(|vault| (state, format!("the vault {vault} cannot be listed: is its disk there?")));
     Check::of("vaults", found.collect(), format!("all {count} vaults answer"))
+}
+
+/// A restore is rehearsed every day, from the second day on.
+pub(super) fn drill(last: Option<&Drill>, catalog: &Catalog, now: i64) -> Check {
+    const NAME: &str = "drill";
+    let Some(first) = good(catalog).map(taken).min() else {
+        return Check::new(NAME, State::Healthy, "there is nothing to rehearse yet".to_owned());
+    };
+    let age = last.and_then(|drill| moment(&drill.at)).map(|at| now - at);
+    match (last, age) {
+        (Some(Drill { failed: Some(reason), .. }), _) => {
+            Check::new(NAME, State::Critical, format!("a rehearsed restore failed: {reason}"))
+        }
+        (Some(drill), Some(age)) if age <= DRILLED_WITHIN => {
+            let by = if drill.older.is_some() { ", with the journal" } else { "" };
+            Check::new(NAME, State::Healthy, format!("a restore was rehearsed {} ago{by}", span(age)))
+        }
+        (None, _) if now - first <= DRILLED_WITHIN => {
+            Check::new(NAME, State::Healthy, "the first rehearsal is not due yet".to_owned())
+        }
+        _ => {
+            let what =
+                "no restore was rehearsed for two days: is the daemon running? `tt-hub drill` does it now";
+            Check::new(NAME, State::Warning, what.to_owned())
+        }
+    }
 }
 
 /// The first few, and how many more.

@@ -7,6 +7,7 @@ mod files;
 
 use super::*;
 use crate::backup::{Listed, Tier};
+use crate::dice::Dice;
 use crate::store::HubStore;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tempfile::TempDir;
@@ -16,19 +17,6 @@ const SEEDS: u64 = 28;
 const NOON_MS: i64 = 1_795_953_600_000;
 const STEPS: [Step; 7] =
     [Step::Keep, Step::Prepare, Step::Intend, Step::Lock, Step::Write, Step::Check, Step::Record];
-
-/// Numbers that depend on the seed alone (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
 
 /// A hub with a backup in which `employees` has one row of ours, and a live file in which it has three.
 struct World {

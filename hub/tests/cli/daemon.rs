@@ -40,7 +40,7 @@ fn it_says_where_it_listens_and_stops_cleanly() {
         assert_eq!(code, Some(0));
         assert_eq!(
             folder.contents(),
-            ["ca", "hub.lock", "hub.toml", "snapshots", "tablet_counter.db"],
+            ["backups", "ca", "hub.lock", "hub.toml", "journal", "snapshots", "tablet_counter.db"],
             "nothing of the daemon is left, and the log is in the file"
         );
     }

@@ -1,8 +1,9 @@
 //! `health`: each fault is named by its check, and the exit code is for scripts.
 
-use crate::program::Folder;
+use crate::program::{DEADLINE, Folder};
 use serde_json::Value as Json;
 use std::fs;
+use std::time::Instant;
 
 /// The exit code, and each check's state by name.
 fn health(folder: &Folder, arguments: &[&str]) -> (i32, Json) {
@@ -13,6 +14,13 @@ fn health(folder: &Folder, arguments: &[&str]) -> (i32, Json) {
 fn state<'r>(report: &'r Json, name: &str) -> (&'r str, &'r str) {
     let check = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap();
     (check["state"].as_str().unwrap(), check["what"].as_str().unwrap())
+}
+
+fn until(mut is: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < DEADLINE, "it does not come to that");
+    }
 }
 
 #[test]
@@ -77,4 +85,41 @@ fn a_damaged_database_is_critical() {
     fs::write(folder.database(), bytes).unwrap();
     let (code, report) = health(&folder, &[]);
     assert!(code == 1 && state(&report, "database").0 == "critical", "{report}");
+}
+
+#[test]
+fn a_drill_restores_the_newest_and_brings_an_older_one_on() {
+    let folder = Folder::with_hub();
+    assert!(folder.hub(&["drill"]).failure().contains("tt-hub backup"));
+    let older = folder.json(&["backup", "--tier", "hourly"]);
+    let alone = folder.json(&["drill"]);
+    assert_eq!((&alone["newest"], &alone["older"]), (&older["id"], &Json::Null));
+    let daemon = folder.serve();
+    let add = "INSERT INTO tablet_types(tablet_type_name) VALUES ('drilled')";
+    rusqlite::Connection::open(folder.database()).unwrap().execute(add, []).unwrap();
+    // A new version, which the journal tells of.
+    let begun = older["version"].as_u64().unwrap();
+    until(|| folder.json(&["status"])["version"].as_u64() > Some(begun));
+    let newest = folder.json(&["backup", "--tier", "daily"]);
+    let both = folder.json(&["drill"]);
+    assert_eq!(
+        (&both["newest"], &both["older"], &both["failed"]),
+        (&newest["id"], &older["id"], &Json::Null)
+    );
+    assert_eq!(folder.json(&["status"])["last_drill"], both);
+    assert_eq!(state(&health(&folder, &[]).1, "drill").0, "healthy");
+    drop(daemon);
+
+    // Every journal is lost: what only they know cannot be rehearsed, and nobody says that all is well.
+    for journal in
+        ["journal", "backups/primary/journal", "backups/secondary/journal", "backups/archive/journal"]
+    {
+        for file in fs::read_dir(folder.data().join(journal)).into_iter().flatten() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    assert!(folder.hub(&["drill"]).failure().contains("journal"));
+    assert_eq!(state(&health(&folder, &[]).1, "drill").0, "critical");
+    let alerts = fs::read_to_string(folder.data().join("backups/backup_alerts.log")).unwrap();
+    assert!(alerts.contains("CRITICAL: the drill failed"), "{alerts}");
 }

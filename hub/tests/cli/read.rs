@@ -66,6 +66,7 @@ fn edges_have_the_shape_that_scripts_read() {
         "last_seen",
         "address",
         "blocked",
+        "reseed_ordered",
     ];
     assert_eq!(keys(&list[0]), wanted);
     assert_eq!((&list[0]["state"], &list[0]["device"]), (&json!("away"), &json!(1)));
