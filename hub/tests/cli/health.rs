@@ -1,9 +1,9 @@
 //! `health`: each fault is named by its check, and the exit code is for scripts.
 
-use crate::program::{DEADLINE, Folder};
+use crate::daemon::until;
+use crate::program::Folder;
 use serde_json::Value as Json;
 use std::fs;
-use std::time::Instant;
 
 /// The exit code, and each check's state by name.
 fn health(folder: &Folder, arguments: &[&str]) -> (i32, Json) {
@@ -14,13 +14,6 @@ fn health(folder: &Folder, arguments: &[&str]) -> (i32, Json) {
 fn state<'r>(report: &'r Json, name: &str) -> (&'r str, &'r str) {
     let check = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap();
     (check["state"].as_str().unwrap(), check["what"].as_str().unwrap())
-}
-
-fn until(mut is: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < DEADLINE, "it does not come to that");
-    }
 }
 
 #[test]
@@ -99,7 +92,7 @@ fn a_drill_restores_the_newest_and_brings_an_older_one_on() {
     rusqlite::Connection::open(folder.database()).unwrap().execute(add, []).unwrap();
     // A new version, which the journal tells of.
     let begun = older["version"].as_u64().unwrap();
-    until(|| folder.json(&["status"])["version"].as_u64() > Some(begun));
+    until("the row is cut", || folder.json(&["status"])["version"].as_u64() > Some(begun));
     let newest = folder.json(&["backup", "--tier", "daily"]);
     let both = folder.json(&["drill"]);
     assert_eq!(
