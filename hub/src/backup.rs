@@ -50,6 +50,8 @@ pub(crate) enum BackupError {
     Locked { folder: PathBuf, pid: String },
     #[error("cannot use {path}: {source}; check the space on its disk, its owner and its mode", path = .path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("no backup: it needs {needed} in {path} and {free} are free; make room on that disk", path = .path.display())]
+    NoRoom { path: PathBuf, needed: String, free: String },
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error("there is no backup {0}: `tt-hub backups` lists them")]

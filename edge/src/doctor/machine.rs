@@ -7,7 +7,6 @@ use super::Check;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 /// Room for a few large feeds and the log of the database.
 const FREE_KB_WARN: u64 = 1024 * 1024;
@@ -18,12 +17,11 @@ const FREE_KB_FAIL: u64 = 64 * 1024;
 /// the log, can damage the file.
 const RACY: ((u32, u32, u32), (u32, u32, u32)) = ((3, 7, 0), (3, 51, 2));
 
-/// Free space of the folder, as `df` says.
+/// Free space of the folder.
 pub(crate) fn disk(folder: &Path) -> Check {
-    let output = Command::new("df").arg("-Pk").arg(folder).env("LC_ALL", "C").output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let Some(free) = free_kb(&text) else {
-        return Check::ok("disk", "free space is not known here: there is no df");
+    let free = match rustix::fs::statvfs(folder) {
+        Ok(found) => found.f_bavail * found.f_frsize / 1024,
+        Err(error) => return Check::ok("disk", format!("free space is not known here: {error}")),
     };
     let found = format!("{} MB free in {}", free / 1024, folder.display());
     match free {
@@ -31,11 +29,6 @@ pub(crate) fn disk(folder: &Path) -> Check {
         FREE_KB_FAIL..FREE_KB_WARN => Check::warn("disk", found, "make room before the disk is full"),
         _ => Check::ok("disk", found),
     }
-}
-
-/// The fourth column of the second line: POSIX fixes that form.
-fn free_kb(text: &str) -> Option<u64> {
-    text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
 }
 
 /// Who has the file open, and with which library, as far as this user may see it.
@@ -106,13 +99,6 @@ fn version_in(bytes: &[u8]) -> Option<(u32, u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn free_space_is_read_from_the_posix_form() {
-        let text = "Filesystem     1024-blocks    Used Available Capacity Mounted on\n/dev/sda1  1000 400 600 40% /\n";
-        assert_eq!(free_kb(text), Some(600));
-        assert_eq!(free_kb("df: not found"), None);
-    }
 
     #[test]
     fn libraries_are_found_by_their_file_name_only() {

@@ -7,8 +7,17 @@ use super::pack::{self, Packed};
 use super::record::{Kind, Problem};
 use super::snapshot::{self, Taken};
 use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar};
+use crate::space::{Space, readable};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Left on the hub's disk whatever a backup needs.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// Room for the copy, the compressed file, and the copy that is read back.
+const fn needed(database: u64) -> u64 {
+    database.saturating_mul(3).saturating_add(RESERVE_BYTES)
+}
 
 /// A compressed snapshot on its way into vaults.
 struct Prepared {
@@ -94,6 +103,7 @@ impl Backups {
     ) -> Result<Prepared, BackupError> {
         let plain = scratch.join("snapshot.db");
         let file = scratch.join("snapshot.db.gz");
+        self.expect_room(scratch)?;
         let taken = snapshot::take(&self.database, &plain)?;
         let packed = pack::pack(&plain, &file)
             .and_then(|packed| fs::remove_file(&plain).map(|()| packed))
@@ -108,6 +118,22 @@ impl Backups {
         let local = (local..).find(|local| !is_taken(local)).unwrap_or(local);
         let stamp = calendar::Civil::of(local).stamp();
         Ok(Prepared { taken, packed, file, stamp, taken_at: calendar::utc(now) })
+    }
+
+    /// The disk on which stations' counts arrive must not be filled by a backup.
+    fn expect_room(&self, scratch: &Path) -> Result<(), BackupError> {
+        let failed = |source| BackupError::File { path: self.database.clone(), source };
+        let log = self.database.with_extension("db-wal");
+        let database = fs::metadata(&self.database).map_err(failed)?.len();
+        let needed = needed(database + fs::metadata(log).map_or(0, |log| log.len()));
+        match Space::of(scratch) {
+            Ok(space) if space.free < needed => {
+                let (needed, free) = (readable(needed), readable(space.free));
+                Err(BackupError::NoRoom { path: scratch.to_owned(), needed, free })
+            }
+            // Where nobody can say, the attempt will.
+            _ => Ok(()),
+        }
     }
 
     /// Brings one backup into all its vaults.
