@@ -46,7 +46,7 @@ fn alone(folder: &Folder, before: Option<u64>) -> Result<Cut, CliError> {
     let path = folder.database();
     let mut store = HubStore::open(&path, daemon::kept_policy(&path)?)?;
     let cut = match before {
-        Some(before) => store.forget_before(Version(before))?,
+        Some(before) => store.forget_before(Version(before), clock::now())?,
         None => store.forget_old(keep, clock::now())?,
     };
     store.checkpoint()?;

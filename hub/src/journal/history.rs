@@ -104,7 +104,12 @@ impl Row<'_> {
                 }
                 return Ok(());
             }
-            What::Epoch { .. } | What::Released | What::Devices(_) | What::Late | What::PassedOver { .. } => {
+            What::Epoch { .. }
+            | What::Released
+            | What::Devices(_)
+            | What::Late
+            | What::Forgotten(_)
+            | What::PassedOver { .. } => {
                 return Ok(());
             }
         };

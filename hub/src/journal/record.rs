@@ -7,6 +7,7 @@
 //!   changes of the schema are told as SQL, with the whole rows of the tables that nobody watched meanwhile.
 
 use crate::store::decide::Decision;
+use crate::store::history::Bounds;
 use serde::{Deserialize, Serialize};
 use tt_protocol::frame::{FrameError, from_kept_bytes, to_bytes};
 use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
@@ -94,6 +95,8 @@ pub enum What {
     Devices(Vec<Named>),
     /// Rows that came late, after the hub was put back, went in.
     Late,
+    /// The past was cut.
+    Forgotten(Bounds),
     /// Changesets of a device up to this one are nowhere any more, and those after it are taken.
     PassedOver {
         /// The device.
@@ -207,6 +210,10 @@ mod tests {
         let changeset = What::Changeset { edge: EdgeId(4), seq: Seq(5), cursor: Version(6), pieces };
         assert_eq!(bytes(changeset), [1, 2, 6, 2, 4, 5, 6, 1, 1, 9]);
         assert_eq!(bytes(What::Released), [1, 2, 6, 3]);
+        assert_eq!(bytes(What::Late), [1, 2, 6, 7]);
+        let bounds = Bounds { log: Version(1), images_before: Millis(2), names: Version(3) };
+        assert_eq!(bytes(What::Forgotten(bounds)), [1, 2, 6, 8, 1, 4, 3]);
+        assert_eq!(bytes(What::PassedOver { edge: EdgeId(4), seq: Seq(5) }), [1, 2, 6, 9, 4, 5]);
         let decided = What::Decided { id: 7, decision: Decision::Dismiss, words: String::new() };
         assert_eq!(bytes(decided), [1, 2, 6, 4, 14, 3, 0]);
         let (name, sql) = (String::new(), "x".to_owned());

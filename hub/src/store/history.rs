@@ -6,15 +6,17 @@
 //! * Time is the hub's own, and only decides how much is cut: a device that comes in time by its own clock but too
 //!   late by the hub's loses nothing.
 
-use super::{HubStore, StoreError};
+use super::{HubStore, StoreError, journaled};
+use crate::journal::record::What;
 use rusqlite::{Connection, Result, TransactionBehavior};
+use serde::{Deserialize, Serialize};
 use tt_migrations::state;
 use tt_protocol::number::{Millis, Version};
 
 const DAY_MS: i64 = 86_400_000;
 
 /// How long the past is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keep {
     /// Days of history for feeds.
@@ -41,17 +43,25 @@ pub struct Cut {
     pub images: u64,
 }
 
+/// What goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// The log up to this version.
+    pub log: Version,
+    /// Images of rows that were deleted before this time.
+    pub images_before: Millis,
+    /// Names of rows that vanished up to this version.
+    pub names: Version,
+}
+
 impl HubStore {
     /// Cuts the history of versions below `before`. Devices that have not applied them take a snapshot.
     ///
     /// # Errors
     /// When SQLite fails; nothing is cut then.
-    pub fn forget_before(&mut self, before: Version) -> std::result::Result<Cut, StoreError> {
-        let last = Version(before.0.saturating_sub(1).min(self.version.0));
-        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let cut = Cut { versions: forget(&tx, last)?, forgotten: forgotten(&tx)?, images: 0 };
-        tx.commit()?;
-        Ok(cut)
+    pub fn forget_before(&mut self, before: Version, now: Millis) -> std::result::Result<Cut, StoreError> {
+        let log = Version(before.0.saturating_sub(1).min(self.version.0));
+        self.forget(now, |_| Ok(Bounds { log, ..Bounds::default() }))
     }
 
     /// Cuts what is older than it must be kept, by the hub's clock.
@@ -59,20 +69,39 @@ impl HubStore {
     /// # Errors
     /// When SQLite fails; nothing is cut then.
     pub fn forget_old(&mut self, keep: Keep, now: Millis) -> std::result::Result<Cut, StoreError> {
-        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = |days: u32| now.0.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
-        let versions = match last_before(&tx, before(keep.feed_days))? {
-            Some(last) => forget(&tx, last)?,
-            None => 0,
-        };
-        let images = tx.execute("DELETE FROM _sync_trash WHERE at < ?1", [before(keep.trash_days)])?;
-        if let Some(last) = last_before(&tx, before(keep.trash_days))? {
-            forget_names(&tx, last)?;
+        self.forget(now, |conn| {
+            let last = |at| Ok::<_, rusqlite::Error>(last_before(conn, at)?.unwrap_or(Version(0)));
+            let (log, images_before) = (last(before(keep.feed_days))?, before(keep.trash_days));
+            Ok(Bounds { log, images_before: Millis(images_before), names: last(images_before)? })
+        })
+    }
+
+    fn forget(
+        &mut self,
+        now: Millis,
+        bounds: impl FnOnce(&Connection) -> Result<Bounds>,
+    ) -> std::result::Result<Cut, StoreError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let bounds = bounds(&tx)?;
+        let (cut, moved) = cut(&tx, bounds)?;
+        if moved {
+            // What a merge can bring back, and what a vanished row is called, depends on what was cut before it.
+            journaled::put(&tx, self.version, now, || What::Forgotten(bounds))?;
         }
-        let cut = Cut { versions, forgotten: forgotten(&tx)?, images: images as u64 };
         tx.commit()?;
+        self.committed()?;
         Ok(cut)
     }
+}
+
+/// Cuts; also says whether there was anything to cut.
+pub(super) fn cut(conn: &Connection, bounds: Bounds) -> Result<(Cut, bool)> {
+    let versions = forget(conn, bounds.log)?;
+    let images = conn.execute("DELETE FROM _sync_trash WHERE at < ?1", [bounds.images_before.0])?;
+    let names = forget_names(conn, bounds.names)?;
+    let cut = Cut { versions, forgotten: forgotten(conn)?, images: images as u64 };
+    Ok((cut, versions > 0 || images > 0 || names > 0))
 }
 
 /// Versions up to this one are not in the history any more.
@@ -101,14 +130,15 @@ fn forget(conn: &Connection, last: Version) -> Result<u64> {
 }
 
 /// Names of rows that vanished into others, of which no entry that is open speaks.
-fn forget_names(conn: &Connection, last: Version) -> Result<()> {
+fn forget_names(conn: &Connection, last: Version) -> Result<usize> {
     let sql = "DELETE FROM _sync_alias WHERE version <= ?1
                  AND NOT EXISTS (SELECT 1 FROM _sync_conflict c WHERE c.id = conflict AND c.state = 'open')
                  AND id NOT IN (SELECT via FROM _sync_alias WHERE via IS NOT NULL AND version > ?1)";
-    if conn.execute(sql, [last.0 as i64])? > 0 {
+    let names = conn.execute(sql, [last.0 as i64])?;
+    if names > 0 {
         conn.execute("DELETE FROM _sync_follower WHERE alias NOT IN (SELECT id FROM _sync_alias)", [])?;
     }
-    Ok(())
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -157,6 +187,27 @@ mod tests {
     #[test]
     fn nothing_above_the_hubs_own_version_is_ever_forgotten() {
         let (_dir, mut store) = hub(3);
-        assert_eq!(store.forget_before(Version(50)).unwrap().forgotten, store.version());
+        assert_eq!(store.forget_before(Version(50), Millis(0)).unwrap().forgotten, store.version());
+    }
+
+    #[test]
+    fn a_cut_is_in_the_journal_and_one_that_cuts_nothing_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, journal) = (dir.path().join("hub.db"), dir.path().join("journal"));
+        let mut store = HubStore::open_journaled(&path, policy::shipped(), &journal).unwrap();
+        let sql =
+            "INSERT INTO _sync_trash(tab, key, row, version, edge, at) VALUES ('t', x'00', x'', 1, 1, 5)";
+        store.connection().execute(sql, []).unwrap();
+        let begun = store.last_entry().unwrap().unwrap();
+        let keep = Keep { feed_days: 1, trash_days: 1 };
+        assert_eq!(store.forget_old(keep, Millis(2 * DAY_MS)).unwrap().images, 1);
+        assert_eq!(store.forget_old(keep, Millis(2 * DAY_MS)).unwrap().images, 0);
+        let told: Vec<What> = crate::journal::reader::Reader::of_folder(&journal)
+            .after(begun)
+            .unwrap()
+            .map(|entry| entry.unwrap().what)
+            .collect();
+        let expected = Bounds { images_before: Millis(DAY_MS), ..Bounds::default() };
+        assert_eq!(told, [What::Forgotten(expected)]);
     }
 }

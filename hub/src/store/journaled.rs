@@ -84,6 +84,11 @@ pub(crate) fn know_schema(conn: &Connection) -> Result<()> {
 
 /// Where ids stand now.
 pub(crate) fn places(conn: &Connection) -> Result<Places> {
+    // A file none of whose tables gives ids has no such table.
+    let counts = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence')";
+    if !conn.prepare_cached(counts)?.query_row([], |row| row.get(0))? {
+        return Ok(Places::new());
+    }
     let sql = "SELECT t.name, t.block_first, t.lo, t.hi, CAST(s.seq AS INTEGER)
                FROM _sync_table t LEFT JOIN sqlite_sequence s ON s.name = t.name WHERE t.block_first > 0";
     let mut statement = conn.prepare_cached(sql)?;

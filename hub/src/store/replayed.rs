@@ -13,7 +13,8 @@ use super::log::KeyLog;
 use super::migrate::MigrateError;
 use super::{Changeset, HubStore, Outcome, StoreError};
 use super::{
-    ddl, decide, handed, journaled, late, migrate, once, programs_triggers, read_shape, refresh, schema,
+    ddl, decide, handed, history, journaled, late, migrate, once, programs_triggers, read_shape, refresh,
+    schema,
 };
 use crate::devices;
 use crate::journal::record::{Entry, IdPlace, Local, Lsn, What};
@@ -187,6 +188,7 @@ impl Again<'_> {
                 let epoch = Epoch(state::get(self.conn, state::EPOCH)?.unwrap_or(1).unsigned_abs());
                 late::release(self.conn, &self.replica, &self.policy, &mut self.version, now, epoch)?;
             }
+            What::Forgotten(bounds) => drop(history::cut(self.conn, *bounds)?),
             What::PassedOver { edge, seq } => {
                 handed::passed_over(self.conn, *edge, *seq, self.version, now)?;
             }

@@ -32,7 +32,7 @@ impl Writer {
         };
         let store = engine.store_mut();
         let cut = match before {
-            Some(before) => store.forget_before(Version(before)),
+            Some(before) => store.forget_before(Version(before), clock::now()),
             None => store.forget_old(self.keep, clock::now()),
         };
         match cut {

@@ -61,8 +61,8 @@ impl World {
     /// When its store fails.
     pub fn forget_history(&mut self) {
         let Some(hub) = &mut self.hub else { return };
-        let version = hub.store().version();
-        hub.store_mut().forget_before(Version(version.0.saturating_sub(2))).expect("the store forgets");
+        let before = Version(hub.store().version().0.saturating_sub(2));
+        hub.store_mut().forget_before(before, Millis(self.now)).expect("the store forgets");
         self.feeds.clear();
         for edge in 0..self.edges.len() {
             self.unlink(edge);
