@@ -5,6 +5,7 @@
 //! say that the backup exists. `tier` and `retention` decide what is due and what goes, as pure functions;
 //! `make`, `verify` and `prune` carry it out under one lock per hub. One bad vault never harms the others.
 
+mod alert;
 pub(crate) mod calendar;
 mod catalog;
 pub(crate) mod check;
@@ -67,6 +68,7 @@ pub(crate) struct Backups {
     root: PathBuf,
     plans: [TierPlan; 5],
     zone: Zone,
+    alert_command: Vec<String>,
     pub(crate) vaults: Vec<Placed>,
 }
 
@@ -96,6 +98,7 @@ impl Backups {
             vaults: placed.collect(),
             plans: settings.plans().map_err(BackupError::Settings)?,
             zone: settings.zone().map_err(BackupError::Settings)?,
+            alert_command: settings.alert_command().to_vec(),
             root,
         })
     }
@@ -149,8 +152,12 @@ impl Backups {
         let _ = fs::remove_dir_all(scratch);
     }
 
-    /// Writes the run and its problems down; when that cannot be, it is one more problem.
-    fn record(&self, now: i64, run: &str, problems: &mut Vec<Problem>) {
+    /// Writes the run and its problems down, and tells whoever wants to know; when that cannot be, it is one more
+    /// problem.
+    pub(crate) fn record(&self, now: i64, run: &str, problems: &mut Vec<Problem>) {
+        if let Err(untold) = alert::tell(&self.alert_command, problems) {
+            problems.push(Problem::warning(untold));
+        }
         if let Err(error) = record::write(&self.root, now, run, problems) {
             let what = format!("the log of backups in {} cannot be written: {error}", self.root.display());
             problems.push(Problem::warning(what));

@@ -199,6 +199,7 @@ impl World {
             database,
             root,
             plans: TIERS,
+            alert_command: Vec::new(),
             zone: Zone::named("UTC").unwrap(),
             vaults: placed.collect(),
         };

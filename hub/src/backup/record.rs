@@ -5,6 +5,7 @@
 //! `RESTORE_FAILED` (everything is as it was before).
 
 use super::calendar;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -27,7 +28,7 @@ pub(crate) struct Problem {
 }
 
 impl Kind {
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Warning => "WARNING",
             Self::Critical => "CRITICAL",
@@ -48,14 +49,17 @@ impl Problem {
     }
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.kind.word(), self.what.replace('\n', " "))
+    }
+}
+
 /// Writes one line about a run, and one per problem. `now` is in seconds since 1970.
 pub(crate) fn write(folder: &Path, now: i64, run: &str, problems: &[Problem]) -> io::Result<()> {
     let at = calendar::utc(now);
     for problem in problems {
-        append(
-            folder.join("backup_alerts.log"),
-            &format!("[{at}] {}: {}", problem.kind.word(), problem.what),
-        )?;
+        append(folder.join("backup_alerts.log"), &format!("[{at}] {problem}"))?;
     }
     let count = match problems.len() {
         0 => "no problems".to_owned(),

@@ -20,6 +20,7 @@ pub(crate) struct Settings {
     monthly: Written,
     yearly: Written,
     before_restore: BeforeRestore,
+    alert_command: Vec<String>,
     vault: Vec<VaultSettings>,
 }
 
@@ -79,6 +80,7 @@ impl Default for Settings {
             monthly,
             yearly,
             before_restore: BeforeRestore::default(),
+            alert_command: Vec::new(),
             vault: vec![
                 vault("primary", every_tier()),
                 vault("secondary", every_tier()),
@@ -125,6 +127,11 @@ impl Settings {
     /// Which copies of what was there before a restore are kept.
     pub(crate) const fn before_restore(&self) -> BeforeRestore {
         self.before_restore
+    }
+
+    /// What is run when something is wrong: a program and its arguments.
+    pub(crate) fn alert_command(&self) -> &[String] {
+        &self.alert_command
     }
 
     pub(crate) fn zone(&self) -> Result<Zone, String> {

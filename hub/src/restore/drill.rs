@@ -10,7 +10,7 @@ use crate::backup::BackupLock;
 use crate::backup::Listed;
 use crate::backup::calendar;
 use crate::backup::contents;
-use crate::backup::record::{self, Kind, Problem};
+use crate::backup::record::{Kind, Problem};
 use crate::database::DatabaseError;
 use crate::store::StoreError;
 use rusqlite::Connection;
@@ -146,13 +146,14 @@ impl Restores {
         let failed = |source| RestoreError::File { path: path(&self.root), source };
         let bytes = serde_json::to_vec_pretty(drill).map_err(|error| failed(error.into()))?;
         durable::write(&path(&self.root), &bytes).map_err(failed)?;
-        let problems: Vec<Problem> = drill
+        let mut problems: Vec<Problem> = drill
             .failed
             .iter()
             .map(|reason| Problem { kind: Kind::Critical, what: format!("the drill failed: {reason}") })
             .collect();
         let by = drill.older.as_ref().map(|older| format!(", {older} brought on by the journal"));
         let run = format!("drill: {} at version {}{}", drill.newest, drill.version, by.unwrap_or_default());
-        record::write(&self.root, now, &run, &problems).map_err(failed)
+        self.backups.record(now, &run, &mut problems);
+        Ok(())
     }
 }

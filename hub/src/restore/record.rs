@@ -5,7 +5,7 @@
 //!   whether an interrupted restore happened or not.
 
 use super::{RestoreError, Restores};
-use crate::backup::record::{Kind, Problem, write as write_log};
+use crate::backup::record::{Kind, Problem};
 use crate::database::{self, DatabaseError};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -142,7 +142,7 @@ impl Restores {
     }
 
     fn end(&self, mark: &Mark, entry: &Entry, now_ms: i64) -> Result<(), RestoreError> {
-        let (run, problems) = match &entry.reason {
+        let (run, mut problems) = match &entry.reason {
             None => (
                 format!(
                     "restore: {} is the database now, epoch {}; the one before is {}",
@@ -157,8 +157,7 @@ impl Restores {
                 (format!("restore: {} failed", mark.id), vec![Problem { kind: Kind::RestoreFailed, what }])
             }
         };
-        let failed = |source| RestoreError::File { path: self.root.clone(), source };
-        write_log(&self.root, now_ms.div_euclid(1_000), &run, &problems).map_err(failed)?;
+        self.backups.record(now_ms.div_euclid(1_000), &run, &mut problems);
         write(&self.root, &Record { last: Some(entry.clone()), pending: None })
     }
 }
