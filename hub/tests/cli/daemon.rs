@@ -38,9 +38,12 @@ fn it_says_where_it_listens_and_stops_cleanly() {
         daemon.signal(signal);
         let (code, _) = daemon.end();
         assert_eq!(code, Some(0));
+        let mut left = folder.contents();
+        // The vaults have the journal already, or will have it after the next start.
+        left.retain(|name| name != "backups");
         assert_eq!(
-            folder.contents(),
-            ["backups", "ca", "hub.lock", "hub.toml", "journal", "snapshots", "tablet_counter.db"],
+            left,
+            ["ca", "hub.lock", "hub.toml", "journal", "snapshots", "tablet_counter.db"],
             "nothing of the daemon is left, and the log is in the file"
         );
     }
