@@ -198,7 +198,13 @@ impl EdgeStore {
     /// # Errors
     /// When the feed is damaged, or SQLite fails.
     pub fn apply(&mut self, feed: &Feed) -> Result<Verdict, StoreError> {
-        let verdict = match self.make_steps_and_apply(feed) {
+        let outcome = self.make_steps_and_apply(feed);
+        self.keep_verdict(outcome)
+    }
+
+    /// What the file cannot take is refused, and the reason kept.
+    fn keep_verdict(&mut self, outcome: Result<Verdict, StoreError>) -> Result<Verdict, StoreError> {
+        let verdict = match outcome {
             // A step before the one that failed has cut: the hub must have that before it can send any feed.
             Err(error) if error.waits_for_schema() && self.cut_ahead.is_some() => Verdict::CutFirst,
             Err(error) if error.waits_for_schema() => Verdict::Refused(error.to_string()),
@@ -214,21 +220,32 @@ impl EdgeStore {
         if let Some(verdict) = self.make_steps(feed)? {
             return Ok(verdict);
         }
-        // A feed that a power cut takes away is taken away with its cursor, and comes again.
-        let verdict = self.without_sync(|store| store.apply_or_not(feed, false))?;
+        self.write_or_not(|store, nothing_uncut| store.apply_in_one(feed, nothing_uncut))
+    }
+
+    /// Writes what comes from the hub in one transaction, told whether nothing may be uncut.
+    fn write_or_not(
+        &mut self,
+        mut write: impl FnMut(&mut Self, bool) -> Result<Verdict, StoreError>,
+    ) -> Result<Verdict, StoreError> {
+        // What a power cut takes away is taken away with its cursor, and comes again.
+        let verdict = self.without_sync(|store| store.without_trace(|store| write(store, false)))?;
         // With nothing to cut, to cut and to ask again would bring the same for ever.
         if verdict == Verdict::CutFirst {
-            return self.without_sync(|store| store.apply_or_not(feed, true));
+            return self.without_sync(|store| store.without_trace(|store| write(store, true)));
         }
         Ok(verdict)
     }
 
     /// What is not applied leaves no trace, also not in what is known of the file's shape.
-    fn apply_or_not(&mut self, feed: &Feed, nothing_uncut: bool) -> Result<Verdict, StoreError> {
-        let before = Arc::clone(&self.replica);
-        let outcome = self.apply_in_one(feed, nothing_uncut);
+    fn without_trace(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<Verdict, StoreError>,
+    ) -> Result<Verdict, StoreError> {
+        let before = (Arc::clone(&self.replica), Arc::clone(&self.policy));
+        let outcome = write(self);
         if !matches!(outcome, Ok(Verdict::Applied)) {
-            self.replica = before;
+            (self.replica, self.policy) = before;
         }
         outcome
     }

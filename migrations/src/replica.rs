@@ -4,12 +4,15 @@
 //! out of date. Columns are always named: two nodes may hold them in another order.
 
 use crate::quote::ident;
+use crate::row::Row;
 use crate::shape::{Schema, Table};
 use rusqlite::{Connection, OptionalExtension as _, Result};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tt_protocol::change::TableChange;
 use tt_protocol::policy::Policy;
+use tt_protocol::value::Value;
 
 /// A table with a primary key that the policy replicates.
 #[derive(Clone, Debug)]
@@ -44,6 +47,16 @@ pub struct Replica {
 }
 
 impl Tracked {
+    /// A row of a change in the order of the table; NULL where the change does not have the column.
+    #[must_use]
+    pub fn row_of(&self, change: &TableChange, index: usize) -> Row {
+        let value = |name: &String| {
+            let place = change.columns.iter().position(|column| column.eq_ignore_ascii_case(name));
+            place.map_or(Value::Null, |place| change.rows.get(index, place).to_owned())
+        };
+        self.names.iter().map(value).collect()
+    }
+
     /// Prepares the SQL of one table.
     #[must_use]
     pub fn new(table: Table, tid: i64) -> Self {

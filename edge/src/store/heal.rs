@@ -25,9 +25,9 @@ use tt_migrations::replica::Tracked;
 use tt_migrations::row::{self, Key, Row, key_bytes, refusal};
 use tt_migrations::state;
 use tt_migrations::value::bound;
-use tt_protocol::change::{TableChange, decode_piece};
+use tt_protocol::change::decode_piece;
 use tt_protocol::number::{Millis, Version};
-use tt_protocol::value::{Value, ValueRef};
+use tt_protocol::value::Value;
 
 /// What putting right came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,20 +125,12 @@ fn hub_rows(tracked: &Tracked, pieces: &[Vec<u8>]) -> Result<BTreeMap<Vec<u8>, R
     for piece in pieces {
         for change in decode_piece(piece)? {
             for index in 0..change.rows.rows() {
-                let row = in_own_order(tracked, &change, index);
+                let row = tracked.row_of(&change, index);
                 rows.insert(key_bytes(row.get(..tracked.keys()).unwrap_or_default()), row);
             }
         }
     }
     Ok(rows)
-}
-
-fn in_own_order(tracked: &Tracked, change: &TableChange, index: usize) -> Row {
-    let value = |name: &String| {
-        let place = change.columns.iter().position(|column| column.eq_ignore_ascii_case(name));
-        place.map_or(ValueRef::Null, |place| change.rows.get(index, place)).to_owned()
-    };
-    tracked.names.iter().map(value).collect()
 }
 
 /// Two spellings of a key that SQLite takes for one are one row: it is looked at once.

@@ -60,15 +60,8 @@ impl EdgeStore {
     /// When the snapshot cannot be read, or SQLite fails.
     pub fn reseed(&mut self, seed: &Seed) -> Result<Verdict, StoreError> {
         let snapshot = Snapshot::open(&seed.path, self.device)?;
-        let verdict = match self.reseed_from(&snapshot, seed) {
-            Err(error) if error.waits_for_schema() && self.cut_ahead.is_some() => Verdict::CutFirst,
-            Err(error) if error.waits_for_schema() => Verdict::Refused(error.to_string()),
-            outcome => outcome?,
-        };
-        if let Verdict::Refused(reason) = &verdict {
-            standing::keep_reason(&self.conn, state::FEED_REFUSED, Some(reason))?;
-        }
-        Ok(verdict)
+        let outcome = self.reseed_from(&snapshot, seed);
+        self.keep_verdict(outcome)
     }
 
     /// A person wants the file made anew from the hub's rows: done with the next link.
@@ -139,13 +132,7 @@ impl EdgeStore {
         if !feed.pieces.is_empty() {
             self.keep_unseen_aside(snapshot)?;
         }
-        let done = |store: &mut Self, nothing_uncut| store.write_seed(&feed, snapshot, seed, nothing_uncut);
-        // What a power cut takes away is taken away with its cursor, and comes again.
-        let verdict = self.without_sync(|store| done(store, false))?;
-        if verdict == Verdict::CutFirst {
-            return self.without_sync(|store| done(store, true));
-        }
-        Ok(verdict)
+        self.write_or_not(|store, nothing_uncut| store.write_seed(&feed, snapshot, seed, nothing_uncut))
     }
 
     /// What the hub's tables have gained is added before anything is compared: that changes no row.
@@ -200,21 +187,6 @@ impl EdgeStore {
     }
 
     fn write_seed(
-        &mut self,
-        feed: &Feed,
-        snapshot: &Snapshot,
-        seed: &Seed,
-        nothing_uncut: bool,
-    ) -> Result<Verdict, StoreError> {
-        let before = (Arc::clone(&self.replica), Arc::clone(&self.policy));
-        let outcome = self.write_seed_in_one(feed, snapshot, seed, nothing_uncut);
-        if !matches!(outcome, Ok(Verdict::Applied)) {
-            (self.replica, self.policy) = before;
-        }
-        outcome
-    }
-
-    fn write_seed_in_one(
         &mut self,
         feed: &Feed,
         snapshot: &Snapshot,

@@ -316,13 +316,18 @@ impl Writer {
             self.trouble.wait_ms = (self.trouble.wait_ms * 2).min(RETRY_MS.1);
         }
         self.trouble.failed_at = now;
+        self.let_go(&reason);
+    }
+
+    /// Lets go of the database and of all links, which may come back.
+    fn let_go(&mut self, reason: &str) {
         self.engine = None;
         self.cuts.clear();
-        self.shared.set_failing(Some(reason.clone()));
+        self.shared.set_failing(Some(reason.to_owned()));
         for (_, (edge, outlet)) in std::mem::take(&mut self.links) {
             self.recorder.unlinked(edge);
             // A link that has ended needs no goodbye.
-            let _ = outlet.close.send(Goodbye::Later(reason.clone()));
+            let _ = outlet.close.send(Goodbye::Later(reason.to_owned()));
         }
     }
 

@@ -18,7 +18,7 @@ struct Wanted {
 }
 
 /// A copy that nobody has read for longer may have rotted unseen.
-pub(crate) const READ_WITHIN: i64 = 7 * DAY;
+const READ_WITHIN: i64 = 7 * DAY;
 /// A rehearsal of a restore that is older says little.
 const DRILLED_WITHIN: i64 = 2 * DAY;
 /// What is named one by one before the rest is only counted.

@@ -146,7 +146,7 @@ impl Writer {
     }
 
     /// Ends the link of a device that should hear something new with its next greeting.
-    fn greet_anew(&mut self, device: EdgeId, reason: &str) {
+    pub(super) fn greet_anew(&mut self, device: EdgeId, reason: &str) {
         let links: Vec<_> =
             self.links.iter().filter(|(_, (edge, _))| *edge == device).map(|(link, _)| *link).collect();
         for link in links {

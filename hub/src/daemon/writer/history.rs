@@ -3,7 +3,6 @@
 use super::Writer;
 use crate::clock;
 use crate::control::Reply;
-use crate::daemon::event::Goodbye;
 use crate::store::history::Cut;
 use tt_protocol::number::Version;
 
@@ -51,9 +50,8 @@ impl Writer {
         tracing::info!(forgotten = cut.forgotten.0, versions = cut.versions, "the history was cut");
         let behind: Vec<_> =
             engine.cursors().filter(|(_, cursor)| *cursor < cut.forgotten).map(|(edge, _)| edge).collect();
-        let links = self.links.iter().filter(|(_, (edge, _))| behind.contains(edge));
-        for link in links.map(|(link, _)| *link).collect::<Vec<_>>() {
-            self.close(link, Goodbye::Later("the history that this device needs was cut".to_owned()));
+        for device in behind {
+            self.greet_anew(device, "the history that this device needs was cut");
         }
     }
 }

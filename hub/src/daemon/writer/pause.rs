@@ -2,7 +2,6 @@
 
 use super::Writer;
 use crate::control::Reply;
-use crate::daemon::event::Goodbye;
 use crate::daemon::kept_policy;
 
 const REASON: &str = "the hub is being restored; come back in a moment";
@@ -18,14 +17,7 @@ impl Writer {
         self.step();
         self.record();
         self.paused = true;
-        self.engine = None;
-        self.cuts.clear();
-        self.shared.set_failing(Some(REASON.to_owned()));
-        for (_, (edge, outlet)) in std::mem::take(&mut self.links) {
-            self.recorder.unlinked(edge);
-            // A link that has ended needs no goodbye.
-            let _ = outlet.close.send(Goodbye::Later(REASON.to_owned()));
-        }
+        self.let_go(REASON);
         tracing::info!("the database is closed while a command has it to itself");
         Reply::Paused
     }

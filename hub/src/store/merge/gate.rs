@@ -207,20 +207,11 @@ impl Merge<'_> {
             for change in decode_piece(piece)? {
                 if change.kind == kind && change.table.eq_ignore_ascii_case(&tracked.table.name) {
                     for index in 0..change.rows.rows() {
-                        look(&in_order(tracked, &change, index))?;
+                        look(&tracked.row_of(&change, index))?;
                     }
                 }
             }
         }
         Ok(())
     }
-}
-
-/// A row of a change in the order of the table; NULL where the device does not have the column.
-fn in_order(tracked: &Tracked, change: &TableChange, index: usize) -> Row {
-    let value = |name: &String| {
-        let place = change.columns.iter().position(|column| column.eq_ignore_ascii_case(name));
-        place.map_or(Value::Null, |place| change.rows.get(index, place).to_owned())
-    };
-    tracked.names.iter().map(value).collect()
 }

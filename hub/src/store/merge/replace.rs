@@ -85,7 +85,7 @@ impl Merge<'_> {
     /// Both replaced the row: what this changeset deleted it makes again, as the twin of what is here by now.
     pub(super) fn replaces_as_well(&mut self, tracked: &Tracked, change: &TableChange, index: usize) {
         if !self.replaced.is_empty() {
-            let row = in_order(tracked, &zip_owned(&change.columns, change.values(index)));
+            let row = tracked.row_of(change, index);
             let values = self.values_in_keys(tracked, |place| row.get(place));
             drop(self.replaced.take_twin(tracked, &row, values));
         }
@@ -100,7 +100,7 @@ impl Merge<'_> {
         index: usize,
     ) -> Result<bool, MergeError> {
         let sent = zip_owned(&change.columns, change.values(index));
-        let row = in_order(tracked, &sent);
+        let row = tracked.row_of(change, index);
         let Context { conn, version, .. } = self.context;
         let new: Key = row[..tracked.keys()].to_vec();
         if row::read(conn, tracked, &new)?.is_some() {
@@ -134,10 +134,4 @@ impl Merge<'_> {
         self.replaced(tracked, &base, &sent, &moved, stamp.at)?;
         Ok(true)
     }
-}
-
-/// A row by names in the order of the table; NULL where the device does not have the column.
-fn in_order(tracked: &Tracked, sent: &Named) -> Row {
-    let sent_as = |name: &String| sent.iter().find(|(have, _)| have.eq_ignore_ascii_case(name));
-    tracked.names.iter().map(|name| sent_as(name).map_or(Value::Null, |(_, value)| value.clone())).collect()
 }
