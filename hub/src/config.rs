@@ -5,6 +5,7 @@
 use crate::backup;
 use crate::folder::Folder;
 use crate::store::history::Keep;
+use crate::upkeep;
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) retention: Keep,
     /// How long the journal is kept.
     pub(crate) journal: Journal,
+    /// When statistics are made and free pages given back.
+    pub(crate) maintenance: upkeep::Settings,
 }
 
 /// The `[journal]` part.
@@ -61,6 +64,8 @@ struct Written {
     journal: Journal,
     #[serde(default)]
     retention: Keep,
+    #[serde(default)]
+    maintenance: upkeep::Settings,
 }
 
 /// Why the settings cannot be used.
@@ -108,6 +113,7 @@ impl Config {
             backup: written.backup,
             journal: written.journal,
             retention: written.retention,
+            maintenance: written.maintenance,
         };
         let refused = |problem| ConfigError::Backup { path: folder.config(), problem };
         config.backup.check().map_err(refused)?;

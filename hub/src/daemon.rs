@@ -33,6 +33,7 @@ use crate::link::{LinkError, Listener};
 use crate::restore::{RestoreError, Restores};
 use crate::store::history::Keep;
 use crate::store::{HubStore, StoreError};
+use crate::upkeep;
 use event::{EVENTS_MAX, Event, Shared};
 use health::Health;
 pub(crate) use lock::Lock;
@@ -213,6 +214,7 @@ struct Listening {
     vaults: Option<Backups>,
     keep_days: u32,
     keep: Keep,
+    maintenance: upkeep::Settings,
 }
 
 impl Listening {
@@ -235,7 +237,7 @@ impl Listening {
         let failed = |error: RestoreError| DaemonError::Restore(Box::new(error));
         let restores = Restores::open(&folder, &config.backup).map_err(failed)?;
         let vaults = Some(Backups::open(&folder, &config.backup)?);
-        let keep = config.retention;
+        let (keep, maintenance) = (config.retention, config.maintenance);
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
         let host = Host { fingerprint: authority.fingerprint(), addresses: config.addresses(quic) };
         Ok(Self {
@@ -253,6 +255,7 @@ impl Listening {
             vaults,
             keep_days: config.journal.keep_days,
             keep,
+            maintenance,
         })
     }
 }
@@ -282,6 +285,7 @@ fn run(runtime: &Runtime, mut listening: Listening, mut store: HubStore) -> Resu
             course: Arc::clone(&course),
             watermark,
             keep: listening.keep,
+            maintenance: listening.maintenance,
         },
         inbox,
         dead,

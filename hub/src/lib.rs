@@ -23,3 +23,4 @@ mod restore;
 mod space;
 mod span;
 pub mod store;
+mod upkeep;

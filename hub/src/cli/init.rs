@@ -12,6 +12,7 @@ use crate::ca::{Authority, CaError};
 use crate::clock;
 use crate::folder::Folder;
 use crate::store::{HubStore, StoreError};
+use crate::upkeep;
 use adopt::AdoptError;
 use rusqlite::Connection;
 use serde_json::{Map, json};
@@ -155,6 +156,8 @@ fn build(staging: &Staging, arguments: &Arguments, text: &str, policy: Policy) -
         .keys()
         .map(|table| Ok((table.clone(), rows_of(conn, table)?)))
         .collect::<rusqlite::Result<_>>()?;
+    // Free pages can be given back a few at a time from now on.
+    upkeep::vacuum_whole(conn, clock::now())?;
     // The file must be whole by itself when it is put in place.
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(Made { rows, keyless: replica.keyless.clone(), warnings, stripped })

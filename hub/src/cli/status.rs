@@ -13,6 +13,7 @@ use crate::folder::Folder;
 use crate::journal::standing::Standing;
 use crate::restore;
 use crate::store::conflict;
+use crate::upkeep::Look;
 use rusqlite::Connection;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -61,6 +62,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
         .into_iter()
         .map(|(name, offset)| (name.to_owned(), json!(offset)))
         .collect();
+    let maintenance = Config::read(folder)?.maintenance;
     let number = |name| Ok::<_, rusqlite::Error>(state::get(&conn, name)?.unwrap_or(0));
     let named = digests.iter().map(|(name, digest)| (name.as_str(), *digest));
     let rows: Map<String, Json> = digests
@@ -87,6 +89,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
         "id_space_used": id_space_used(&conn, &replica)?,
         "database": path,
         "bytes": std::fs::metadata(folder.database())?.len(),
+        "maintenance": Look::at(&conn)?.json(&maintenance, clock::now()),
     }))
 }
 
@@ -190,6 +193,11 @@ fn describe(status: &Json) -> String {
             "schema      rows that wait for a table or column: {waiting}; `tt-hub conflicts` \
              names them, and a migration brings what they need\n"
         ));
+    }
+    let maintenance = &status["maintenance"];
+    for due in maintenance["due"].as_array().into_iter().flatten() {
+        let due = due.as_str().unwrap_or_default();
+        text.push_str(&format!("due         {due}\n"));
     }
     let mut rows = vec![["TABLE", "ROWS", "DIGEST"].map(str::to_owned).to_vec()];
     for (name, table) in status["tables"].as_object().into_iter().flatten() {

@@ -10,6 +10,7 @@ mod history;
 mod pause;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use super::DaemonError;
 use super::audits;
@@ -33,6 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 use tt_protocol::frame::HubFrame;
 use tt_protocol::number::{EdgeId, Millis};
 use tt_protocol::policy::Policy;
+use upkeep::Upkeep;
 
 /// Events that one commit may take together.
 const EVENTS_PER_STEP_MAX: usize = 1_024;
@@ -55,6 +57,7 @@ pub(super) struct Parts {
     pub(super) course: Arc<Course>,
     pub(super) watermark: Watermark,
     pub(super) keep: Keep,
+    pub(super) maintenance: crate::upkeep::Settings,
 }
 
 /// Starts the thread. `dead` is dropped when it ends, however that happens.
@@ -94,6 +97,7 @@ struct Writer {
     keep: Keep,
     /// When the history was last looked at.
     forgot_at: Millis,
+    upkeep: Upkeep,
 }
 
 /// When the database failed, and when to try again.
@@ -104,7 +108,19 @@ struct Trouble {
 
 impl Writer {
     fn new(parts: Parts) -> Self {
-        let Parts { store, path, host, authority, feeds, audits, shared, course, watermark, keep } = parts;
+        let Parts {
+            store,
+            path,
+            host,
+            authority,
+            feeds,
+            audits,
+            shared,
+            course,
+            watermark,
+            keep,
+            maintenance,
+        } = parts;
         Self {
             policy: store.policy().as_ref().clone(),
             engine: Some(Engine::new(store)),
@@ -124,6 +140,7 @@ impl Writer {
             wal_pages_tried: 0,
             keep,
             forgot_at: Millis(0),
+            upkeep: Upkeep::new(maintenance),
         }
     }
 
@@ -280,6 +297,7 @@ impl Writer {
             self.try_again();
         }
         self.forget_old();
+        self.look_after();
         self.with(Engine::dirty);
         if self.recorder.is_due(clock::now()) {
             self.record();

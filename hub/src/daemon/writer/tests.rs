@@ -46,6 +46,7 @@ fn bench() -> Bench {
         course: Arc::default(),
         watermark: Watermark::default(),
         keep: Keep::default(),
+        maintenance: crate::upkeep::Settings::default(),
     });
     Bench { _dir: dir, writer, _inbox: inbox, _jobs: jobs }
 }
@@ -157,4 +158,36 @@ fn the_log_is_moved_into_the_file_before_it_grows_long() {
     assert_eq!(engine.store().version().0, 300, "each was cut");
     let (pages, moved) = wal_pages(engine.store_mut()).unwrap();
     assert!(pages < 2 * WAL_PAGES_MAX, "{pages} pages, {moved} of them moved");
+}
+
+#[test]
+fn free_pages_are_given_back_between_merges_and_only_when_that_gains_something() {
+    let mut bench = bench();
+    let conn = bench.writer.engine.as_mut().unwrap().store_mut().connection();
+    crate::upkeep::vacuum_whole(conn, Millis(0)).unwrap();
+    conn.execute_batch(
+        "CREATE TABLE kept(a INTEGER PRIMARY KEY, b BLOB);
+         WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+           INSERT INTO kept(b) SELECT zeroblob(4000) FROM n;
+         DELETE FROM kept WHERE a > 1000;",
+    )
+    .unwrap();
+    let look = |bench: &mut Bench| {
+        let conn = bench.writer.engine.as_mut().unwrap().store_mut().connection();
+        crate::upkeep::Look::at(conn).unwrap()
+    };
+    let full = look(&mut bench);
+    assert!(full.free_bytes > 10 << 20, "{full:?}");
+    bench.writer.look_after_now(clock::now()).unwrap();
+    assert_eq!(look(&mut bench).bytes, full.bytes, "the first look only decides");
+    bench.writer.look_after_now(clock::now()).unwrap();
+    let begun = look(&mut bench);
+    assert!(begun.bytes < full.bytes && begun.free_bytes > 0, "a little at a time: {begun:?}");
+    let mut end = bench.up(1, [1; 32]);
+    assert_eq!(end.decision.try_recv().unwrap(), Ok(EdgeId(1)), "devices are served meanwhile");
+    while look(&mut bench).free_bytes > 0 {
+        bench.writer.look_after_now(clock::now()).unwrap();
+    }
+    bench.writer.step();
+    assert!(bench.writer.shared.failing().is_none());
 }
