@@ -55,8 +55,8 @@ use tt_protocol::policy::Policy;
 /// Asynchronous threads: they only carry bytes.
 const WORKERS: usize = 2;
 
-/// How long the end waits for the vaults to take the last of the journal; they get it at the next start, too.
-const LAST_SHIPMENT: Duration = Duration::from_secs(2);
+/// How long the end waits for the vaults to take the last of the journal: less than a service manager waits.
+const LAST_SHIPMENT: Duration = Duration::from_secs(5);
 
 /// How to serve.
 #[derive(clap::Args)]
@@ -294,7 +294,15 @@ fn run(runtime: &Runtime, mut listening: Listening, mut store: HubStore) -> Resu
     let served = runtime.block_on(serve_links(listening, &shared, writer_died));
     let _ = shared.events.blocking_send(Event::Stop);
     let joined = writer.join().map_err(|_| DaemonError::WriterDied);
-    course.end(LAST_SHIPMENT);
+    let vaults = course.end(LAST_SHIPMENT);
+    if vaults > 0 {
+        let waited_s = LAST_SHIPMENT.as_secs();
+        tracing::warn!(
+            vaults,
+            waited_s,
+            "vaults lack the last of the journal; it is whole in the hub's folder, and the next start brings it there"
+        );
+    }
     served.and(joined)
 }
 

@@ -59,12 +59,39 @@ impl Course {
         (!over).then_some((state.tail, state.epoch))
     }
 
-    /// Nothing more comes. Waits until every vault has all, but not for ever: one may be gone.
-    pub(crate) fn end(&self, time: Duration) {
+    /// Nothing more comes. Waits until every vault has all, but not for ever: one may be gone. Gives the number of vaults
+    /// that lack the last of it then.
+    pub(crate) fn end(&self, time: Duration) -> usize {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.ended = true;
         self.news.notify_all();
         let waiting = |state: &mut State| state.tail.last > Lsn(0) && state.arrived < state.vaults;
-        drop(self.news.wait_timeout_while(state, time, waiting));
+        let waited = self.news.wait_timeout_while(state, time, waiting);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waiting(&mut state) { state.vaults - state.arrived } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::thread;
+
+    #[test]
+    fn the_end_waits_for_vaults_that_come_and_names_how_many_do_not() {
+        let course = Arc::new(Course::default());
+        course.expect(2);
+        assert_eq!(course.end(Duration::ZERO), 0, "nothing was ever written");
+        let course = Arc::new(Course::default());
+        course.expect(2);
+        let tail = Tail { last: Lsn(7), ..Tail::default() };
+        course.go_on(tail, Epoch(1));
+        course.arrived(Lsn(7));
+        assert_eq!(course.end(Duration::ZERO), 1, "one vault has it");
+        let late = Arc::clone(&course);
+        let vault = thread::spawn(move || late.arrived(Lsn(7)));
+        assert_eq!(course.end(Duration::from_secs(60)), 0, "the other was waited for");
+        vault.join().unwrap();
     }
 }
