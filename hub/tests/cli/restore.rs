@@ -174,8 +174,11 @@ fn what_cannot_be_restored_says_why_and_the_live_file_stays_as_it_is() {
     Connection::open(&newer).unwrap().execute_batch("ALTER TABLE _sync_edge ADD COLUMN mood TEXT").unwrap();
     let damaged = folder.beside("damaged.db");
     unpack(&whole, &damaged);
+    let root = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'employees'";
+    let page: u32 = Connection::open(&damaged).unwrap().query_row(root, [], |row| row.get(0)).unwrap();
+    let page = usize::try_from(page).unwrap();
     let mut bytes = fs::read(&damaged).unwrap();
-    bytes[4_096 * 3..4_096 * 5].fill(0x5a);
+    bytes[4_096 * (page - 1)..4_096 * page].fill(0x5a);
     fs::write(&damaged, bytes).unwrap();
     for (what, words) in [
         ("nonsense", "no backup and no file nonsense"),
