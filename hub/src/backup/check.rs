@@ -100,3 +100,54 @@ fn inspect(database: &Path, manifest: &Manifest) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::Facts;
+    use super::super::vault::{self, tests::MemoryVault};
+    use super::super::{Tier, pack, snapshot};
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use tt_migrations::state;
+
+    #[test]
+    fn a_file_of_one_member_as_earlier_programs_made_it_is_as_good_as_one_of_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let conn = Connection::open(path("live.db")).unwrap();
+        conn.execute_batch(state::TABLES).unwrap();
+        conn.execute_batch(
+            "CREATE TABLE bags(id INTEGER PRIMARY KEY, label);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90000)
+             INSERT INTO bags(label) SELECT 'the label of bag number ' || i FROM n;",
+        )
+        .unwrap();
+        let taken = snapshot::take(&path("live.db"), &path("plain.db")).unwrap();
+        let packed = pack::pack(&path("plain.db"), &path("plain.db.gz")).unwrap();
+        let many = fs::read(path("plain.db.gz")).unwrap();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(9));
+        encoder.write_all(&fs::read(path("plain.db")).unwrap()).unwrap();
+        let one = encoder.finish().unwrap();
+        assert_ne!(one, many);
+        let (mut sha256, mut told) = (Hashing::new(io::sink()), packed.clone());
+        sha256.write_all(&one).unwrap();
+        (_, told.sha256, told.bytes) = sha256.finish();
+        for (bytes, packed) in [(many, packed), (one, told)] {
+            let facts = Facts {
+                tier: Tier::Hourly,
+                slot: String::new(),
+                taken_at: String::new(),
+                stamp: "20261122_020000",
+                taken: &taken,
+                packed: &packed,
+            };
+            let (vault, manifest) = (MemoryVault::default(), Manifest::new(facts));
+            vault::put(&vault, &manifest.file, &bytes).unwrap();
+            fetch(&vault, &manifest, &path("fetched.db")).unwrap();
+            assert_eq!(fs::read(path("fetched.db")).unwrap(), fs::read(path("plain.db")).unwrap());
+            vault::put(&vault, &manifest.file, &bytes[..bytes.len() - 1]).unwrap();
+            assert!(Checker::new(dir.path()).check(&vault, &manifest).is_err(), "cut off");
+        }
+    }
+}
