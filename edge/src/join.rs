@@ -7,7 +7,7 @@
 mod existing;
 
 use crate::store::{EdgeStore, StoreError};
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};
 use std::io;
@@ -169,7 +169,8 @@ fn become_database(fresh: &Path, db: &Path, device: EdgeId) -> Result<Joined, Jo
 fn unpack(packed: &Path, to: &Path) -> Result<(), JoinError> {
     let source = File::open(packed).map_err(|source| failed("read", packed, source))?;
     let mut target = File::create_new(to).map_err(|source| failed("write", to, source))?;
-    io::copy(&mut GzDecoder::new(source), &mut target).map_err(|source| failed("unpack into", to, source))?;
+    io::copy(&mut MultiGzDecoder::new(source), &mut target)
+        .map_err(|source| failed("unpack into", to, source))?;
     target.sync_all().map_err(|source| failed("sync", to, source))
 }
 

@@ -1,7 +1,7 @@
 //! Backups of the canonical database: tiers, vaults, verified copies, retention.
 //!
 //! The way of a backup: `snapshot` copies one moment of the database and reads what it holds, `pack` compresses
-//! it once, `copy` feeds all vaults from one read, `check` reads every copy back, and only then does a `manifest`
+//! it once, `copy` brings it into all vaults, `check` reads every copy back, and only then does a `manifest`
 //! say that the backup exists. `tier` and `retention` decide what is due and what goes, as pure functions;
 //! `make`, `verify` and `prune` carry it out under one lock per hub. One bad vault never harms the others.
 
@@ -10,7 +10,7 @@ pub(crate) mod calendar;
 mod catalog;
 pub(crate) mod check;
 pub(crate) mod contents;
-mod copy;
+pub(crate) mod copy;
 #[cfg(test)]
 mod faults;
 mod lock;
@@ -69,6 +69,8 @@ pub(crate) struct Backups {
     plans: [TierPlan; 5],
     zone: Zone,
     alert_command: Vec<String>,
+    /// All vaults are written and read at a time. One after the other, a seed says what happens when.
+    at_once: bool,
     pub(crate) vaults: Vec<Placed>,
 }
 
@@ -98,6 +100,7 @@ impl Backups {
             vaults: placed.collect(),
             plans: settings.plans().map_err(BackupError::Settings)?,
             zone: settings.zone().map_err(BackupError::Settings)?,
+            at_once: true,
             alert_command: settings.alert_command().to_vec(),
             root,
         })

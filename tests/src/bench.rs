@@ -1,6 +1,7 @@
 //! What `tt-bench` measures. Rows look like the warehouse's: submissions of 20 columns, not one repeated.
 
 pub mod backlog;
+pub mod backup;
 pub mod figure;
 pub mod live;
 pub mod rows;

@@ -8,7 +8,7 @@ use super::worker::Event;
 use crate::engine::Fetch;
 use crate::link::{LinkError, fetch_seed};
 use crate::store::Seed;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use quinn::Connection;
 use rusqlite::OpenFlags;
 use std::fs::{self, File};
@@ -95,7 +95,7 @@ fn fits(path: &Path, fetch: Fetch) -> bool {
 fn unpack(packed: &Path, path: &Path) -> io::Result<()> {
     let growing = path.with_extension("db.unpacking");
     let mut target = File::create(&growing)?;
-    io::copy(&mut GzDecoder::new(File::open(packed)?), &mut target)?;
+    io::copy(&mut MultiGzDecoder::new(File::open(packed)?), &mut target)?;
     target.sync_all()?;
     fs::rename(&growing, path)?;
     fs::remove_file(packed)

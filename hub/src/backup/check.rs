@@ -2,7 +2,8 @@
 //!
 //! The SHA-256 of the file as the vault gives it, then of the unpacked bytes, then SQLite's own checks and the
 //! rows of every table on the unpacked file. Bytes whose SHA-256 passed all of that a moment ago, in another
-//! vault, are not put through SQLite once more: they are the same bytes.
+//! vault or as the snapshot from which the copy was made, are not put through SQLite once more: they are the same
+//! bytes. Every copy is read and unpacked whole all the same.
 
 use super::contents::{self, Contents};
 use super::manifest::Manifest;
@@ -13,33 +14,55 @@ use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// How a copy was verified, as its manifest says it.
 pub(crate) const HOW: &str = "read back: sha256 of the file and of what it unpacks to; these bytes passed integrity_check, foreign_key_check, rows and digest of every table";
 
-/// Checks copies, one after the other.
+/// Checks copies, also several at a time.
 pub(crate) struct Checker {
-    scratch: PathBuf,
-    passed: Vec<(String, Contents)>,
+    /// Whoever unpacks into this file holds the lock.
+    scratch: Mutex<PathBuf>,
+    /// SHA-256 of databases that passed, and what they hold.
+    passed: Mutex<Vec<(String, Contents)>>,
 }
 
 impl Checker {
     /// Unpacks into `work`.
     pub(crate) fn new(work: &Path) -> Self {
-        Self { scratch: work.join("check.db"), passed: Vec::new() }
+        Self { scratch: Mutex::new(work.join("check.db")), passed: Mutex::default() }
+    }
+
+    /// A database of these bytes passed SQLite's checks and holds this.
+    pub(super) fn has_passed(&self, sha256: &str, contents: &Contents) {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.push((sha256.to_owned(), contents.clone()));
+    }
+
+    fn knows(&self, manifest: &Manifest) -> bool {
+        let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |(sha256, contents): &(String, Contents)| {
+            *sha256 == manifest.database_sha256 && *contents == manifest.contents
+        };
+        passed.iter().any(is_it)
     }
 
     /// Checks one copy; the error says what is wrong with it.
-    pub(crate) fn check(&mut self, vault: &dyn Vault, manifest: &Manifest) -> Result<(), String> {
-        let passed = (manifest.database_sha256.clone(), manifest.contents.clone());
-        let is_known = self.passed.contains(&passed);
-        let unpacked = unpack(vault, manifest, if is_known { None } else { Some(&self.scratch) });
+    pub(crate) fn check(&self, vault: &dyn Vault, manifest: &Manifest) -> Result<(), String> {
+        if self.knows(manifest) {
+            return unpack(vault, manifest, None);
+        }
+        let scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.knows(manifest) {
+            // Another vault's copy was checked while we waited.
+            return unpack(vault, manifest, None);
+        }
         let checked =
-            unpacked.and_then(|()| if is_known { Ok(()) } else { inspect(&self.scratch, manifest) });
+            unpack(vault, manifest, Some(&scratch)).and_then(|()| inspect(&scratch, &manifest.contents));
         // The next check begins with an empty file whatever is left here.
-        let _ = fs::remove_file(&self.scratch);
-        if checked.is_ok() && !is_known {
-            self.passed.push(passed);
+        let _ = fs::remove_file(&*scratch);
+        if checked.is_ok() {
+            self.has_passed(&manifest.database_sha256, &manifest.contents);
         }
         checked
     }
@@ -47,7 +70,7 @@ impl Checker {
 
 /// Unpacks one copy to the new file `to` and checks it there; the error says what is wrong with it.
 pub(crate) fn fetch(vault: &dyn Vault, manifest: &Manifest, to: &Path) -> Result<(), String> {
-    unpack(vault, manifest, Some(to)).and_then(|()| inspect(to, manifest))
+    unpack(vault, manifest, Some(to)).and_then(|()| inspect(to, &manifest.contents))
 }
 
 fn unpack(vault: &dyn Vault, manifest: &Manifest, to: Option<&Path>) -> Result<(), String> {
@@ -82,9 +105,20 @@ fn unpack(vault: &dyn Vault, manifest: &Manifest, to: Option<&Path>) -> Result<(
 }
 
 /// SQLite's own checks and the rows of every table.
-fn inspect(database: &Path, manifest: &Manifest) -> Result<(), String> {
+fn inspect(database: &Path, expected: &Contents) -> Result<(), String> {
+    let contents = examine(database)?;
+    match expected.difference(&contents) {
+        Some(difference) => Err(format!("the unpacked database is another: {difference}")),
+        None => Ok(()),
+    }
+}
+
+/// SQLite's own checks of a database that nobody writes to, and what it holds.
+pub(super) fn examine(database: &Path) -> Result<Contents, String> {
     let read = || {
-        let conn = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        // Only this thread has the connection, so that SQLite need not lock each call.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(database, flags)?;
         let problems = contents::integrity_problems(&conn)?;
         Ok::<_, rusqlite::Error>((problems, contents::read(&conn)?))
     };
@@ -95,8 +129,56 @@ fn inspect(database: &Path, manifest: &Manifest) -> Result<(), String> {
             "integrity_check of the database, as it was when it was packed, says: {problem}"
         ));
     }
-    match manifest.contents.difference(&contents) {
-        Some(difference) => Err(format!("the unpacked database is another: {difference}")),
-        None => Ok(()),
+    Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::Facts;
+    use super::super::vault::{self, tests::MemoryVault};
+    use super::super::{Tier, pack, snapshot};
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use tt_migrations::state;
+
+    #[test]
+    fn a_file_of_one_member_as_earlier_programs_made_it_is_as_good_as_one_of_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let conn = Connection::open(path("live.db")).unwrap();
+        conn.execute_batch(state::TABLES).unwrap();
+        conn.execute_batch(
+            "CREATE TABLE bags(id INTEGER PRIMARY KEY, label);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90000)
+             INSERT INTO bags(label) SELECT 'the label of bag number ' || i FROM n;",
+        )
+        .unwrap();
+        let taken = snapshot::take(&path("live.db"), &path("plain.db")).unwrap();
+        let packed = pack::pack(&path("plain.db"), &path("plain.db.gz")).unwrap();
+        let many = fs::read(path("plain.db.gz")).unwrap();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(9));
+        encoder.write_all(&fs::read(path("plain.db")).unwrap()).unwrap();
+        let one = encoder.finish().unwrap();
+        assert_ne!(one, many);
+        let (mut sha256, mut told) = (Hashing::new(io::sink()), packed.clone());
+        sha256.write_all(&one).unwrap();
+        (_, told.sha256, told.bytes) = sha256.finish();
+        for (bytes, packed) in [(many, packed), (one, told)] {
+            let facts = Facts {
+                tier: Tier::Hourly,
+                slot: String::new(),
+                taken_at: String::new(),
+                stamp: "20261122_020000",
+                taken: &taken,
+                packed: &packed,
+            };
+            let (vault, manifest) = (MemoryVault::default(), Manifest::new(facts));
+            vault::put(&vault, &manifest.file, &bytes).unwrap();
+            fetch(&vault, &manifest, &path("fetched.db")).unwrap();
+            assert_eq!(fs::read(path("fetched.db")).unwrap(), fs::read(path("plain.db")).unwrap());
+            vault::put(&vault, &manifest.file, &bytes[..bytes.len() - 1]).unwrap();
+            assert!(Checker::new(dir.path()).check(&vault, &manifest).is_err(), "cut off");
+        }
     }
 }

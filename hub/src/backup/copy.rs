@@ -5,39 +5,22 @@ use super::Backups;
 use super::check::{Checker, HOW};
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest, Verified, checksum_file, manifest_file};
 use super::pack::pump;
-use super::vault::{self, Upload, Vault};
+use super::vault::{self, Vault};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 /// No line of ours is longer.
 const CHECKSUM_BYTES_MAX: u64 = 4_096;
 
 impl Backups {
-    /// Writes the file into every vault that takes its tier, from one read. Gives how it went by vault.
-    pub(super) fn spread(&self, manifest: &Manifest, packed: &Path) -> Vec<(usize, Result<(), String>)> {
-        let takes =
-            self.vaults.iter().enumerate().filter(|(_, placed)| placed.takes.contains(&manifest.tier));
-        let mut uploads: Vec<(usize, io::Result<Box<dyn Upload + '_>>)> =
-            takes.map(|(number, placed)| (number, placed.vault.begin(&manifest.file))).collect();
-        let read = File::open(packed).and_then(|mut file| feed(&mut file, &mut uploads));
-        let commit = |upload: io::Result<Box<dyn Upload + '_>>| {
-            let upload = upload.map_err(|error| format!("{} cannot be written: {error}", manifest.file))?;
-            if let Err(error) = &read {
-                return Err(format!("the compressed snapshot cannot be read: {error}"));
-            }
-            upload.commit().map_err(|error| format!("{} cannot be written: {error}", manifest.file))
-        };
-        uploads.into_iter().map(|(number, upload)| (number, commit(upload))).collect()
-    }
-
     /// Reads a copy back, and makes it part of the backup: its checksum beside it, and the manifest that says
     /// that it is there. Gives whether the checksum had to be written.
     pub(super) fn confirm(
         &self,
         number: usize,
         manifest: &Manifest,
-        checker: &mut Checker,
+        checker: &Checker,
         at: &str,
     ) -> Result<bool, String> {
         let vault = self.vaults[number].vault.as_ref();
@@ -85,18 +68,14 @@ impl Backups {
     }
 }
 
-/// Hands everything to all uploads; one that fails gets no more, and the others go on.
-fn feed(file: &mut dyn Read, uploads: &mut [(usize, io::Result<Box<dyn Upload + '_>>)]) -> io::Result<()> {
-    pump(file, |bytes| {
-        for (_, upload) in &mut *uploads {
-            if let Ok(open) = upload
-                && let Err(error) = open.write_all(bytes)
-            {
-                *upload = Err(error);
-            }
-        }
-        Ok(())
-    })
+/// Writes the compressed snapshot into a vault under this name.
+pub(crate) fn bring(vault: &dyn Vault, file: &str, packed: &Path) -> Result<(), String> {
+    let failed = |error: io::Error| format!("{file} cannot be written: {error}");
+    let mut source =
+        File::open(packed).map_err(|error| format!("the compressed snapshot cannot be read: {error}"))?;
+    let mut upload = vault.begin(file).map_err(failed)?;
+    pump(&mut source, |bytes| upload.write_all(bytes)).map_err(failed)?;
+    upload.commit().map_err(failed)
 }
 
 fn put_and_read_back(vault: &dyn Vault, file: &str, bytes: &[u8]) -> Result<(), String> {

@@ -200,6 +200,7 @@ impl World {
             root,
             plans: TIERS,
             alert_command: Vec::new(),
+            at_once: false,
             zone: Zone::named("UTC").unwrap(),
             vaults: placed.collect(),
         };
@@ -228,7 +229,7 @@ impl World {
     fn restored(&self, vault: &Faulty, file: &str) -> Result<i64, String> {
         let bytes = vault.inner.files.lock().unwrap().get(file).cloned().ok_or("no file")?;
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(bytes.as_slice())
+        flate2::read::MultiGzDecoder::new(bytes.as_slice())
             .read_to_end(&mut plain)
             .map_err(|error| error.to_string())?;
         let path = self.dir.path().join("restored.db");

@@ -1,15 +1,16 @@
 //! Makes backups: one snapshot for all tiers of a run, compressed once, into every vault.
 
 use super::catalog::{CopyState, Listed};
-use super::check::Checker;
+use super::check::{self, Checker};
 use super::manifest::{self, Facts, Manifest};
 use super::pack::{self, Packed};
 use super::record::{Kind, Problem};
 use super::snapshot::{self, Taken};
-use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar};
+use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar, copy};
 use crate::space::{Space, readable};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// Left on the hub's disk whatever a backup needs.
 const RESERVE_BYTES: u64 = 64 << 20;
@@ -60,8 +61,8 @@ impl Backups {
     fn make_in(&self, scratch: &Path, tiers: &[Tier], now: i64) -> Result<Outcome, BackupError> {
         let catalog = self.catalog();
         let mut outcome = Outcome { problems: self.clean(&catalog), ..Outcome::default() };
-        let prepared = self.prepare(scratch, &catalog, tiers, now)?;
-        let mut checker = Checker::new(scratch);
+        let checker = Checker::new(scratch);
+        let prepared = self.prepare(scratch, &catalog, &checker, tiers, now)?;
         for plan in self.plans.iter().filter(|plan| tiers.contains(&plan.tier)) {
             let manifest = Manifest::new(Facts {
                 tier: plan.tier,
@@ -71,7 +72,7 @@ impl Backups {
                 taken: &prepared.taken,
                 packed: &prepared.packed,
             });
-            let backup = self.store(manifest, &prepared, &mut checker, &mut outcome.problems);
+            let backup = self.store(manifest, &prepared, &checker, &mut outcome.problems);
             outcome.backups.push(backup);
         }
         Ok(outcome)
@@ -98,16 +99,30 @@ impl Backups {
         &self,
         scratch: &Path,
         catalog: &Catalog,
+        checker: &Checker,
         tiers: &[Tier],
         now: i64,
     ) -> Result<Prepared, BackupError> {
         let plain = scratch.join("snapshot.db");
         let file = scratch.join("snapshot.db.gz");
         self.expect_room(scratch)?;
-        let taken = snapshot::take(&self.database, &plain)?;
-        let packed = pack::pack(&plain, &file)
+        // The copy is compressed and put through SQLite's checks while the original's tables are read.
+        let (taken, (packed, examined)) = snapshot::take_beside(&self.database, &plain, || {
+            thread::scope(|scope| {
+                let examined = scope.spawn(|| check::examine(&plain));
+                (pack::pack(&plain, &file), examined.join())
+            })
+        })?;
+        let packed = packed
             .and_then(|packed| fs::remove_file(&plain).map(|()| packed))
             .map_err(|source| BackupError::File { path: file.clone(), source })?;
+        // A copy in a vault that unpacks to these very bytes has passed as well. Of a snapshot that did not pass
+        // nothing is known: its copies are put through the checks themselves, which say what is wrong.
+        if let Ok(Ok(contents)) = examined
+            && contents == taken.contents
+        {
+            checker.has_passed(&packed.database_sha256, &contents);
+        }
         // Names are the local time. The hour that comes twice in autumn, a clock that was set back, or two runs
         // in one second must not take a name that is taken.
         let is_taken = |local: &i64| {
@@ -136,25 +151,46 @@ impl Backups {
         }
     }
 
+    /// Does the same in several vaults, in all of them at once: a slow disk does not keep the others waiting.
+    fn in_each_vault(
+        &self,
+        numbers: Vec<usize>,
+        work: &(dyn Fn(usize) -> Result<(), String> + Sync),
+    ) -> Vec<(usize, Result<(), String>)> {
+        if !self.at_once {
+            return numbers.into_iter().map(|number| (number, work(number))).collect();
+        }
+        thread::scope(|scope| {
+            let start = |number| (number, scope.spawn(move || work(number)));
+            let under_way: Vec<_> = numbers.into_iter().map(start).collect();
+            let died = |_| Err("the thread that wrote it has ended before its work was done".to_owned());
+            under_way
+                .into_iter()
+                .map(|(number, thread)| (number, thread.join().unwrap_or_else(died)))
+                .collect()
+        })
+    }
+
     /// Brings one backup into all its vaults.
     fn store(
         &self,
         manifest: Manifest,
         prepared: &Prepared,
-        checker: &mut Checker,
+        checker: &Checker,
         problems: &mut Vec<Problem>,
     ) -> Listed {
         let at = &prepared.taken_at;
-        let mut copies = self.spread(&manifest, &prepared.file);
-        for (number, written) in &mut copies {
-            if written.is_ok() {
-                *written = self.confirm(*number, &manifest, checker, at).map(drop);
-            }
-        }
+        let takes = |number: &usize| self.vaults[*number].takes.contains(&manifest.tier);
+        let bring = |number: usize| {
+            let vault = self.vaults[number].vault.as_ref();
+            let written = copy::bring(vault, &manifest.file, &prepared.file);
+            written.and_then(|()| self.confirm(number, &manifest, checker, at).map(drop))
+        };
+        let copies = self.in_each_vault((0..self.vaults.len()).filter(takes).collect(), &bring);
         let good = copies.iter().find(|(_, written)| written.is_ok()).map(|(number, _)| *number);
         let mut states = Vec::new();
         for (number, written) in copies {
-            let mut again = |reason: String| match good {
+            let again = |reason: String| match good {
                 Some(good) => self
                     .copy(good, number, &manifest)
                     .and_then(|()| self.confirm(number, &manifest, checker, at))

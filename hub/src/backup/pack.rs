@@ -1,15 +1,13 @@
 //! Compresses a snapshot once, and knows both forms by their SHA-256 afterwards.
 
+mod members;
+
 use data_encoding::HEXLOWER;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
-/// Higher ones take twice the time and are no smaller.
-const LEVEL: u32 = 6;
 /// Read at a time, everywhere here.
 pub(crate) const CHUNK_BYTES: usize = 128 << 10;
 
@@ -78,14 +76,14 @@ pub(crate) fn pump(from: &mut dyn Read, mut to: impl FnMut(&[u8]) -> io::Result<
     }
 }
 
-/// Writes the gzip of `from` to `to`. The same bytes give the same file: no time and no name is in it.
+/// Writes the gzip of `from` to `to`, on as many threads as there are cores. The same bytes give the same file,
+/// whatever the number of threads: no time and no name is in it.
 pub(crate) fn pack(from: &Path, to: &Path) -> io::Result<Packed> {
     let mut plain = Hashing::new(File::open(from)?);
-    let out = Hashing::new(BufWriter::with_capacity(CHUNK_BYTES, File::create(to)?));
-    let mut encoder = GzEncoder::new(out, Compression::new(LEVEL));
-    pump(&mut plain, |bytes| encoder.write_all(bytes))?;
-    let (mut file, sha256, bytes) = encoder.finish()?.finish();
-    file.flush()?;
+    let mut out = Hashing::new(BufWriter::with_capacity(CHUNK_BYTES, File::create(to)?));
+    members::compress(&mut plain, &mut out, members::threads())?;
+    out.flush()?;
+    let (_, sha256, bytes) = out.finish();
     let (_, database_sha256, database_bytes) = plain.finish();
     Ok(Packed { sha256, bytes, database_sha256, database_bytes })
 }

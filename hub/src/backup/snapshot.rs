@@ -7,7 +7,9 @@ use super::contents::{self, Contents};
 use crate::database::{self, DatabaseError};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use std::panic;
 use std::path::Path;
+use std::thread;
 use tt_migrations::state;
 
 /// What a snapshot is of.
@@ -23,6 +25,15 @@ pub(crate) struct Taken {
 /// Copies the database at `source` to the new file `to`, which is in rollback mode afterwards: whoever
 /// unpacks it later gets one file and no log beside it.
 pub(crate) fn take(source: &Path, to: &Path) -> Result<Taken, DatabaseError> {
+    take_beside(source, to, || ()).map(|(taken, ())| taken)
+}
+
+/// The same, and works on the finished copy while the tables of the original are still being read.
+pub(super) fn take_beside<T: Send>(
+    source: &Path,
+    to: &Path,
+    work: impl FnOnce() -> T + Send,
+) -> Result<(Taken, T), DatabaseError> {
     let conn = database::open(source)?;
     let read = || {
         // The transaction holds one moment: the pages are copied and the tables read as they were in it.
@@ -30,12 +41,21 @@ pub(crate) fn take(source: &Path, to: &Path) -> Result<Taken, DatabaseError> {
         let number = |name| Ok::<_, rusqlite::Error>(state::get(&moment, name)?.unwrap_or(0).unsigned_abs());
         let (version, epoch) = (number(state::VERSION)?, number(state::EPOCH)?);
         copy(&moment, to)?;
-        Ok(Taken {
-            version,
-            epoch,
-            schema: contents::schema_name(&moment)?,
-            schema_step: number(state::STEP)?,
-            contents: contents::read(&moment)?,
+        let describe = || {
+            Ok(Taken {
+                version,
+                epoch,
+                schema: contents::schema_name(&moment)?,
+                schema_step: number(state::STEP)?,
+                contents: contents::read(&moment)?,
+            })
+        };
+        thread::scope(|scope| {
+            let worker = scope.spawn(work);
+            let taken: rusqlite::Result<Taken> = describe();
+            // Whoever dies on the copy dies here, too: the caller must not go on with half a backup.
+            let done = worker.join().unwrap_or_else(|died| panic::resume_unwind(died));
+            Ok((taken?, done))
         })
     };
     read().map_err(|error| DatabaseError::new(source, &error))

@@ -49,10 +49,10 @@ impl Backups {
         now: i64,
     ) -> Result<Outcome, BackupError> {
         let scratch = self.scratch()?;
-        let mut checker = Checker::new(&scratch);
+        let checker = Checker::new(&scratch);
         let mut outcome = Outcome { problems: catalog.problems.clone(), ..Outcome::default() };
         for backup in backups {
-            let verified = self.verify_one(backup, catalog, &mut checker, now, &mut outcome.problems);
+            let verified = self.verify_one(backup, catalog, &checker, now, &mut outcome.problems);
             outcome.backups.push(verified);
         }
         Self::clear(&scratch);
@@ -66,7 +66,7 @@ impl Backups {
         &self,
         backup: &Listed,
         catalog: &Catalog,
-        checker: &mut Checker,
+        checker: &Checker,
         now: i64,
         problems: &mut Vec<Problem>,
     ) -> Listed {
@@ -122,7 +122,7 @@ impl Backups {
         manifest: &Manifest,
         (good, number): (Option<usize>, usize),
         reason: &str,
-        checker: &mut Checker,
+        checker: &Checker,
         at: &str,
         problems: &mut Vec<Problem>,
     ) -> CopyState {

@@ -203,7 +203,7 @@ fn pack(raw: &Path, packed: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::store::HubStore;
-    use flate2::read::GzDecoder;
+    use flate2::read::MultiGzDecoder;
     use rusqlite::Connection;
     use tt_migrations::{policy, runner};
 
@@ -218,7 +218,7 @@ mod tests {
         let snapshot = make(&database, &folder, 0).unwrap();
         assert!(snapshot.prepared.identity.starts_with("e1-v0-"), "{}", snapshot.prepared.identity);
         let unpacked = dir.path().join("unpacked.db");
-        let mut decoder = GzDecoder::new(File::open(&snapshot.prepared.path).unwrap());
+        let mut decoder = MultiGzDecoder::new(File::open(&snapshot.prepared.path).unwrap());
         io::copy(&mut decoder, &mut File::create(&unpacked).unwrap()).unwrap();
         let check: String = Connection::open(&unpacked)
             .unwrap()

@@ -4,6 +4,7 @@
 use super::{RestoreError, Restores};
 use crate::backup::check::{Checker, HOW};
 use crate::backup::contents;
+use crate::backup::copy;
 use crate::backup::manifest::{self, Facts, MANIFEST_BYTES_MAX, Manifest, Verified};
 use crate::backup::pack::{self, pump};
 use crate::backup::snapshot;
@@ -60,7 +61,7 @@ impl Restores {
             packed: &packed,
         };
         let made = Manifest { id: id.to_owned(), file: manifest::file(id), ..Manifest::new(facts) };
-        self.store(&made, &file)?;
+        copy::bring(&self.vault, &made.file, &file)?;
         Checker::new(scratch).check(&self.vault, &made)?;
         let checksum = manifest::checksum_file(id);
         let put = |name: &str, bytes: &[u8]| {
@@ -70,14 +71,6 @@ impl Restores {
         let verified = Some(Verified { at: calendar::utc(now), how: HOW.to_owned() });
         let bytes = Manifest { verified, ..made }.to_bytes().map_err(|error| error.to_string())?;
         put(&manifest::manifest_file(id), &bytes)
-    }
-
-    fn store(&self, made: &Manifest, packed: &Path) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("{} cannot be written: {error}", made.file);
-        let mut upload = self.vault.begin(&made.file).map_err(failed)?;
-        let mut source = File::open(packed).map_err(failed)?;
-        pump(&mut source, |bytes| upload.write_all(bytes)).map_err(failed)?;
-        upload.commit().map_err(failed)
     }
 
     /// Nobody can make a sound copy of it; its bytes and those of its log may still help somebody.

@@ -46,7 +46,7 @@ fn tool(program: &str, arguments: &[&str], folder: &Path) -> bool {
 fn unpacked(copy: &Path) -> Connection {
     let bytes = fs::read(copy).unwrap();
     let mut plain = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes.as_slice()), &mut plain).unwrap();
+    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(bytes.as_slice()), &mut plain).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), plain).unwrap();
     let conn = Connection::open(file.path()).unwrap();

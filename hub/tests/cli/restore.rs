@@ -209,7 +209,8 @@ fn what_cannot_be_restored_says_why_and_the_live_file_stays_as_it_is() {
 }
 
 fn unpack(packed: &[u8], to: &Path) {
-    std::io::copy(&mut flate2::read::GzDecoder::new(packed), &mut fs::File::create(to).unwrap()).unwrap();
+    std::io::copy(&mut flate2::read::MultiGzDecoder::new(packed), &mut fs::File::create(to).unwrap())
+        .unwrap();
 }
 
 #[test]
