@@ -174,12 +174,12 @@ fn what_cannot_be_restored_says_why_and_the_live_file_stays_as_it_is() {
     Connection::open(&newer).unwrap().execute_batch("ALTER TABLE _sync_edge ADD COLUMN mood TEXT").unwrap();
     let damaged = folder.beside("damaged.db");
     unpack(&whole, &damaged);
-    let root = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'employees'";
-    let page: u32 = Connection::open(&damaged).unwrap().query_row(root, [], |row| row.get(0)).unwrap();
-    let page = usize::try_from(page).unwrap();
-    let mut bytes = fs::read(&damaged).unwrap();
-    bytes[4_096 * (page - 1)..4_096 * page].fill(0x5a);
-    fs::write(&damaged, bytes).unwrap();
+    // An index that is not of the column that it names: nothing but the check itself sees it.
+    let wrong = "INSERT INTO app_settings (setting_key, setting_value) VALUES ('a', 'b');
+        CREATE INDEX wrong ON app_settings (setting_key);
+        PRAGMA writable_schema = ON;
+        UPDATE sqlite_schema SET sql = 'CREATE INDEX wrong ON app_settings (setting_value)' WHERE name = 'wrong';";
+    Connection::open(&damaged).unwrap().execute_batch(wrong).unwrap();
     for (what, words) in [
         ("nonsense", "no backup and no file nonsense"),
         ("before_restore_20200101_000000", "no backup and no file"),
