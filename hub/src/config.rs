@@ -89,7 +89,6 @@ pub(crate) enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// An advertised address is none.
     /// The part about backups cannot work.
     #[error("{path}, [backup]: {problem}; correct the settings", path = .path.display())]
     Backup {
@@ -98,6 +97,7 @@ pub(crate) enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// An advertised address is none.
     #[error("--advertise and `advertise` in hub.toml: {0}")]
     Address(#[from] AddressError),
 }

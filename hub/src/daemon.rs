@@ -320,11 +320,12 @@ async fn serve_links(
         control,
         stop: [mut terminate, mut interrupt],
         restores,
+        keep_days,
         ..
     } = listening;
     let snapshots = Arc::new(Snapshots::new(&folder, Arc::clone(shared))?);
     tokio::spawn(Health::new(Arc::clone(shared)).serve(http_listener));
-    tokio::spawn(backups::keep(restores));
+    tokio::spawn(backups::keep(restores, keep_days));
     tokio::spawn(control.serve(shared.events.clone()));
     let outcome = tokio::select! {
         () = links::accept(&mut listener, shared, &snapshots) => Ok(()),

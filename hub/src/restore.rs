@@ -16,9 +16,11 @@ mod live;
 mod plan;
 mod prepare;
 mod record;
+mod rehearsal;
 mod replay;
 mod safety;
 mod source;
+mod told;
 
 use crate::backup::contents::{self, Contents};
 use crate::backup::vault::FolderVault;

@@ -4,7 +4,7 @@
 //! * [`FeedReader`] makes feeds on a connection of its own; [`audit::AuditReader`] compares on another.
 //! * An acknowledgement may leave only when [`HubStore::merge`] has returned: by then it is on disk.
 
-mod alias;
+pub(crate) mod alias;
 pub mod audit;
 mod begin;
 mod clock;

@@ -8,6 +8,7 @@
 //! * `read`: the JSON that scripts read
 //! * `decide`: the operator decides about the conflict list
 //! * `migrate`: numbered changes of the schema, with and without the daemon
+//! * `maintain`: statistics and free pages, beside the daemon and alone
 //! * `backup`: what is listed restores
 //! * `health`: is all well, for people and scripts
 //! * `restore`: what a backup held is the database again, or nothing has changed
@@ -25,6 +26,8 @@ mod decide;
 mod health;
 #[path = "cli/init.rs"]
 mod init;
+#[path = "cli/maintain.rs"]
+mod maintain;
 #[path = "cli/migrate.rs"]
 mod migrate;
 #[path = "cli/program.rs"]
@@ -57,6 +60,7 @@ fn what_is_not_understood_is_bad_usage() {
         &["backup", "--tier", "minutely"],
         &["verify", "a", "b"],
         &["prune", "now"],
+        &["maintain", "--dry-run", "--forget-before", "7"],
         &["restore"],
         &["restore", "a", "--at", "7"],
     ] {
@@ -86,6 +90,8 @@ fn without_a_hub_every_command_names_the_folder_and_init() {
         &["prune"],
         &["health"],
         &["drill"],
+        &["maintain"],
+        &["maintain", "--dry-run"],
         &["restore", "a", "--force"],
     ] {
         let said = folder.hub(command);

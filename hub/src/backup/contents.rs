@@ -11,6 +11,10 @@ use tt_migrations::quote::ident;
 use tt_migrations::value::get;
 use tt_protocol::digest::{TableDigest, row_hash};
 
+const TABLES: &str =
+    "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
+                      AND name NOT IN ('sqlite_schema', 'sqlite_master') ORDER BY name";
+
 /// Tables and complaints of one database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Contents {
@@ -29,18 +33,23 @@ pub(crate) struct TableContents {
 
 /// Reads all of it, in the caller's transaction if it has one.
 pub(crate) fn read(conn: &Connection) -> Result<Contents> {
-    let mut contents = Contents::default();
-    let sql = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
-               AND name NOT IN ('sqlite_schema', 'sqlite_master') ORDER BY name";
-    for name in names(conn, sql, [])? {
+    let mut tables = BTreeMap::new();
+    for name in names(conn, TABLES, [])? {
         let digest = digest(conn, &name)?;
-        let table = TableContents { rows: digest.rows, digest: digest.to_string() };
-        contents.tables.insert(name.clone(), table);
+        tables.insert(name, TableContents { rows: digest.rows, digest: digest.to_string() });
+    }
+    Ok(Contents { tables, foreign_key_violations: foreign_key_violations(conn)? })
+}
+
+/// Rows without their parent, by table.
+pub(crate) fn foreign_key_violations(conn: &Connection) -> Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    for name in names(conn, TABLES, [])? {
         if let Some(count) = violations(conn, &name)? {
-            contents.foreign_key_violations.insert(name, count);
+            found.insert(name, count);
         }
     }
-    Ok(contents)
+    Ok(found)
 }
 
 impl Contents {

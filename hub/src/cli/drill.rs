@@ -5,13 +5,15 @@ use crate::clock;
 use crate::config::Config;
 use crate::folder::Folder;
 use crate::restore::Restores;
+use crate::restore::drill::Chance;
 
 pub(super) fn run(place: &Place) -> Result<(), CliError> {
     let folder = Folder::of_hub(&std::path::absolute(&place.data)?)?;
     let config = Config::read(&folder)?;
     let restores = Restores::open(&folder, &config.backup)?;
     let now = clock::now().0.div_euclid(1_000);
-    let drill = restores.drill(&restores.backups.lock()?, now.unsigned_abs(), now)?;
+    let chance = Chance { dice: now.unsigned_abs(), now, keep_days: config.journal.keep_days };
+    let drill = restores.drill(&restores.backups.lock()?, chance)?;
     let Some(drill) = drill else {
         return Err(CliError::Refused(
             "there is no verified backup to rehearse with: make one with `tt-hub backup`".into(),
@@ -20,11 +22,13 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
     if place.json {
         output::json(&serde_json::to_value(&drill).map_err(std::io::Error::from)?)?;
     } else if drill.failed.is_none() {
-        let by = drill.older.as_ref().map_or_else(String::new, |older| {
-            format!(", and {older}, brought on by the journal, holds the same rows")
-        });
         let (newest, version, tables) = (&drill.newest, drill.version, drill.tables);
-        output::text(&format!("{newest} restores: version {version}, {tables} tables{by}\n"))?;
+        let way = match drill.way() {
+            way if way.is_empty() => way,
+            way => format!("{way}, holds the same rows"),
+        };
+        let notes: String = drill.notes.iter().map(|note| format!("{note}\n")).collect();
+        output::text(&format!("{newest} restores: version {version}, {tables} tables{way}\n{notes}"))?;
     }
     match drill.failed {
         Some(reason) => Err(CliError::Refused(reason)),

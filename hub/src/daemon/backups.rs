@@ -5,7 +5,8 @@
 
 use crate::backup::{BackupError, BackupLock, Backups, Tier, calendar};
 use crate::clock;
-use crate::restore::{Restores, drill};
+use crate::restore::Restores;
+use crate::restore::drill::{self, Chance};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -18,6 +19,8 @@ const DRILL_EVERY: i64 = 23 * 3_600;
 /// What is due, and when to try again.
 struct Schedule {
     restores: Restores,
+    /// Of the journal.
+    keep_days: u32,
     /// The slots for which nothing was due any more.
     settled: Vec<String>,
     failures: u32,
@@ -26,8 +29,8 @@ struct Schedule {
 
 /// Goes on until the daemon stops. The first look is a minute after the start, when what devices had to hand in
 /// is in.
-pub(super) async fn keep(restores: Restores) {
-    let mut schedule = Schedule { restores, settled: Vec::new(), failures: 0, not_before: 0 };
+pub(super) async fn keep(restores: Restores, keep_days: u32) {
+    let mut schedule = Schedule::new(restores, keep_days);
     let mut looks = interval_at(first_look(), LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -51,6 +54,10 @@ fn first_look() -> Instant {
 }
 
 impl Schedule {
+    const fn new(restores: Restores, keep_days: u32) -> Self {
+        Self { restores, keep_days, settled: Vec::new(), failures: 0, not_before: 0 }
+    }
+
     /// Makes what is due at a moment (seconds since 1970).
     fn look(&mut self, now: i64) {
         let slots = self.backups().slots(now);
@@ -108,10 +115,11 @@ impl Schedule {
         if last.is_some_and(|at| (now - DRILL_EVERY..=now).contains(&at)) {
             return;
         }
-        match self.restores.drill(lock, now.unsigned_abs(), now) {
+        let chance = Chance { dice: now.unsigned_abs(), now, keep_days: self.keep_days };
+        match self.restores.drill(lock, chance) {
             Ok(None) => {}
             Ok(Some(drill)) => match &drill.failed {
-                None => tracing::info!(newest = drill.newest, older = drill.older, "the drill went well"),
+                None => tracing::info!(newest = drill.newest, way = drill.way(), "the drill went well"),
                 Some(reason) => tracing::error!(reason, "the drill failed: a restore would fail as well"),
             },
             Err(error) => tracing::error!(%error, "the drill cannot be done"),
@@ -139,7 +147,7 @@ mod tests {
         let folder = Folder::new(dir.path());
         let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
         let restores = Restores::open(&folder, &settings).unwrap();
-        let mut schedule = Schedule { restores, settled: Vec::new(), failures: 0, not_before: 0 };
+        let mut schedule = Schedule::new(restores, 35);
         let count = |schedule: &Schedule| schedule.backups().catalog().backups.len();
 
         // There is no database to copy yet: tries at minutes 0, 1, 3, 7, 15.
@@ -168,7 +176,7 @@ mod tests {
         let folder = Folder::new(dir.path());
         let sparse = "zone = \"UTC\"\nhourly = { keep = 0 }\ndaily = { keep = 0 }";
         let restores = Restores::open(&folder, &toml::from_str(sparse).unwrap()).unwrap();
-        let mut schedule = Schedule { restores, settled: Vec::new(), failures: 0, not_before: 0 };
+        let mut schedule = Schedule::new(restores, 35);
         Connection::open(folder.database()).unwrap().execute_batch(state::TABLES).unwrap();
         schedule.look(NOON);
         let yearly = schedule.backups().catalog().backups[2].manifest.clone();

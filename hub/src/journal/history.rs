@@ -92,6 +92,13 @@ pub fn of_row(journal: &Reader, row: &Row<'_>) -> Result<Vec<Line>, HistoryError
 }
 
 impl Row<'_> {
+    /// What one entry says of the row.
+    pub(crate) fn told_by(&self, entry: &Entry) -> Result<Vec<Line>, HistoryError> {
+        let mut lines = Vec::new();
+        self.look(entry, &mut lines)?;
+        Ok(lines)
+    }
+
     fn look(&self, entry: &Entry, lines: &mut Vec<Line>) -> Result<(), HistoryError> {
         let (edge, pieces) = match &entry.what {
             What::Local(local) => (EdgeId::HUB, &local.pieces),

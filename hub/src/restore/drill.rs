@@ -1,26 +1,41 @@
 //! The daily drill: what would be restored in earnest is restored into a scratch folder, by the same way.
 //!
-//! The newest verified backup is fetched and opened. An older one, chosen by chance, is brought on to the same version
-//! by the journal; both must hold the same rows. That proves the copies, the journal and the replay at once, without
-//! touching anything that lives. How it went stays in `backups/drill.json`.
+//! The newest verified backup is fetched and opened. An older one, chosen by chance, is brought on by the journal: to a
+//! version chosen by chance, which is looked at, and from there to that of the newest; both must hold the same rows.
+//! That proves the copies, the journal and the replay at once, without touching anything that lives. How it went stays
+//! in `backups/drill.json`.
 
-use super::prepare::{in_one_file, open_store};
-use super::{RestoreError, Restores, Target, What, replay};
+use super::prepare::open_store;
+use super::rehearsal::{self, Moment};
+use super::{RestoreError, Restores, What, replay};
 use crate::backup::BackupLock;
 use crate::backup::Listed;
 use crate::backup::calendar;
-use crate::backup::contents;
 use crate::backup::record::{Kind, Problem};
-use crate::database::DatabaseError;
-use crate::store::StoreError;
-use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tt_migrations::{digest, durable};
-use tt_protocol::digest::TableDigest;
+use tt_migrations::durable;
+
+/// What a drill goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chance {
+    /// Chooses the older backup and the version on the way.
+    pub(crate) dice: u64,
+    /// Seconds since 1970.
+    pub(crate) now: i64,
+    /// Any moment of so many days can be brought back: the journal leads on from every backup of that time.
+    pub(crate) keep_days: u32,
+}
+
+impl Chance {
+    /// A number that has nothing to do with the first.
+    fn again(self) -> u64 {
+        let hash = Sha256::digest(self.dice.to_be_bytes());
+        hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
 
 /// How the last drill went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +50,12 @@ pub(crate) struct Drill {
     pub(crate) version: u64,
     /// Tables that were compared.
     pub(crate) tables: usize,
+    /// Where the way through the journal was stopped and looked at; None when there is no version between both.
+    #[serde(default)]
+    pub(crate) moment: Option<Moment>,
+    /// Copies and journals that were of no use, while another one was.
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
     /// What went wrong; None when all is well.
     pub(crate) failed: Option<String>,
 }
@@ -49,111 +70,92 @@ fn path(root: &Path) -> PathBuf {
     root.join("drill.json")
 }
 
-/// Rows and digest of each table.
-type Digests = BTreeMap<String, (u64, String)>;
+impl Drill {
+    /// What was done with the journal, for the end of a sentence.
+    pub(crate) fn way(&self) -> String {
+        let Some(older) = &self.older else { return String::new() };
+        let by = self.moment.as_ref().map(|Moment { version, at, rows }| {
+            format!(" by way of version {version} ({at}, {rows} of its rows compared)")
+        });
+        format!(", {older} brought on by the journal{}", by.unwrap_or_default())
+    }
+}
 
 impl Restores {
-    /// The drill. None when there is no verified backup yet. `dice` chooses the older backup; `now` is in seconds.
-    pub(crate) fn drill(
-        &self,
-        lock: &BackupLock,
-        dice: u64,
-        now: i64,
-    ) -> Result<Option<Drill>, RestoreError> {
+    /// The drill. None when there is no verified backup yet.
+    pub(crate) fn drill(&self, lock: &BackupLock, chance: Chance) -> Result<Option<Drill>, RestoreError> {
         let mut backups = self.backups.catalog().backups;
         backups.retain(Listed::is_verified);
         let Some(newest) = backups.last().cloned() else { return Ok(None) };
         let manifest = &newest.manifest;
+        let begins = self.journal_begins();
+        let since = calendar::utc(chance.now - i64::from(chance.keep_days) * calendar::DAY);
         backups.retain(|backup| {
             let older = &backup.manifest;
-            older.epoch == manifest.epoch && older.version < manifest.version
+            let is_kept = older.taken_at >= since || begins.is_some_and(|begins| older.version >= begins);
+            older.epoch == manifest.epoch && older.version < manifest.version && is_kept
         });
-        let chosen = usize::try_from(dice % backups.len().max(1) as u64).unwrap_or(0);
+        let chosen = usize::try_from(chance.dice % backups.len().max(1) as u64).unwrap_or(0);
         let older = backups.get(chosen);
         let mut drill = Drill {
-            at: calendar::utc(now),
+            at: calendar::utc(chance.now),
             newest: manifest.id.clone(),
             older: older.map(|older| older.manifest.id.clone()),
             version: manifest.version,
             tables: 0,
+            moment: None,
+            notes: Vec::new(),
             failed: None,
         };
-        match self.compared(lock, &newest, older) {
-            Ok(tables) => drill.tables = tables,
-            Err(error) => drill.failed = Some(error.to_string()),
+        if let Err(error) = self.rehearse(lock, (older, &newest), chance.again(), &mut drill) {
+            drill.failed = Some(error.to_string());
         }
-        self.write_drill(&drill, now)?;
+        self.write_drill(&drill, chance.now)?;
         Ok(Some(drill))
     }
 
-    /// Gives the number of tables that are equal.
-    fn compared(
-        &self,
-        lock: &BackupLock,
-        newest: &Listed,
-        older: Option<&Listed>,
-    ) -> Result<usize, RestoreError> {
-        let expected = self.restored(lock, newest, None)?;
-        if let Some(older) = older {
-            let found = self.restored(lock, older, Some(newest.manifest.version))?;
-            let differing = expected.iter().filter(|(table, digest)| found.get(*table) != Some(digest));
-            let mut differing: Vec<&str> = differing.map(|(table, _)| table.as_str()).collect();
-            differing.extend(found.keys().filter(|table| !expected.contains_key(*table)).map(String::as_str));
-            if !differing.is_empty() {
-                let what = older.manifest.id.clone();
-                let reason = format!(
-                    "brought on by the journal to version {}, it is not the newest backup: {}",
-                    newest.manifest.version,
-                    differing.join(", ")
-                );
-                return Err(RestoreError::Unusable { what, reason });
-            }
-        }
-        Ok(expected.len())
+    /// From where on a journal leads, in the place in which it goes back the furthest. What is older was let go.
+    fn journal_begins(&self) -> Option<u64> {
+        let reaches = replay::journals(self).filter_map(|(_, reader)| reader.reach().ok().flatten());
+        reaches.map(|reach| reach.from.0).min()
     }
 
-    /// Restores a backup into the scratch folder, brings it on, and reads what it holds.
-    fn restored(
+    fn rehearse(
         &self,
         lock: &BackupLock,
-        backup: &Listed,
-        version: Option<u64>,
-    ) -> Result<Digests, RestoreError> {
-        let fetched = self.fetch(lock, &What::Named(backup.manifest.id.clone()))?;
-        let path = fetched.scratch.fetched();
-        if let Some(version) = version {
-            replay::up_to(self, &path, &backup.manifest, Target::Version(version))?;
+        (older, newest): (Option<&Listed>, &Listed),
+        dice: u64,
+        drill: &mut Drill,
+    ) -> Result<(), RestoreError> {
+        // The fetch checks the bytes by themselves; what follows is only what it cannot know.
+        let fetch = |backup: &Listed| self.fetch(lock, &What::Named(backup.manifest.id.clone()));
+        let fetched = fetch(newest)?;
+        let expected = rehearsal::digests(&mut open_store(&fetched.scratch.fetched())?)?;
+        drill.notes = fetched.source.notes.clone();
+        drop(fetched);
+        drill.tables = expected.len();
+        if let Some(older) = older {
+            let fetched = fetch(older)?;
+            drill.notes.extend(fetched.source.notes.iter().cloned());
+            let (moment, notes) = self.walk(&fetched.scratch.fetched(), (older, newest), &expected, dice)?;
+            drill.moment = moment;
+            drill.notes.extend(notes);
         }
-        let unusable = |reason| RestoreError::Unusable { what: backup.manifest.id.clone(), reason };
-        let mut store = open_store(&path)?;
-        // What programs at the hub had written and no version has yet is in one of them and not in the other.
-        store.begin_replay()?;
-        let replica = Arc::clone(store.replica());
-        let digests = digest::tables(store.connection(), &replica).map_err(StoreError::from)?;
-        drop(store);
-        in_one_file(&path).map_err(|error| DatabaseError::new(&path, &error))?;
-        let problems = Connection::open(&path).and_then(|conn| contents::integrity_problems(&conn));
-        match problems.map_err(|error| DatabaseError::new(&path, &error))?.first() {
-            Some(problem) => Err(unusable(format!("integrity_check says: {problem}"))),
-            None => {
-                let text = |(name, digest): (String, TableDigest)| (name, (digest.rows, digest.to_string()));
-                Ok(digests.into_iter().map(text).collect())
-            }
-        }
+        Ok(())
     }
 
     fn write_drill(&self, drill: &Drill, now: i64) -> Result<(), RestoreError> {
         let failed = |source| RestoreError::File { path: path(&self.root), source };
         let bytes = serde_json::to_vec_pretty(drill).map_err(|error| failed(error.into()))?;
         durable::write(&path(&self.root), &bytes).map_err(failed)?;
-        let mut problems: Vec<Problem> = drill
-            .failed
-            .iter()
-            .map(|reason| Problem { kind: Kind::Critical, what: format!("the drill failed: {reason}") })
-            .collect();
-        let by = drill.older.as_ref().map(|older| format!(", {older} brought on by the journal"));
-        let run = format!("drill: {} at version {}{}", drill.newest, drill.version, by.unwrap_or_default());
+        let failed = drill.failed.iter().map(|reason| format!("the drill failed: {reason}"));
+        let mut problems: Vec<Problem> = failed.map(|what| Problem { kind: Kind::Critical, what }).collect();
+        problems.extend(drill.notes.iter().map(|note| Problem::warning(format!("the drill: {note}"))));
+        let run = format!("drill: {} at version {}{}", drill.newest, drill.version, drill.way());
         self.backups.record(now, &run, &mut problems);
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

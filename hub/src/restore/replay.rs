@@ -9,6 +9,7 @@ use crate::journal::reader::Reader;
 use crate::journal::replay::{self, Replayed};
 use crate::journal::ship::PART;
 use std::fs;
+use std::io;
 use std::path::Path;
 use tt_protocol::number::{Millis, Version};
 
@@ -23,29 +24,59 @@ pub(super) fn up_to(
     if target == Target::Version(manifest.version) {
         return Ok(Vec::new());
     }
+    let (done, mut notes) = from_any(restores, database, |reader| attempt(database, reader, target))?;
+    match done {
+        Some(done) => {
+            notes.extend(ended_early(&done, target));
+            Ok(notes)
+        }
+        None => {
+            let (to, why) = (target.to_string(), notes.join("; "));
+            Err(RestoreError::Journal { to, id: manifest.id.clone(), why })
+        }
+    }
+}
+
+/// Tries the journal of each place, each time with the file as it is now. Gives what the first that was of use has
+/// led to, if one was, and why others were not. The file is not to be used after an attempt that failed.
+pub(super) fn from_any<T>(
+    restores: &Restores,
+    database: &Path,
+    mut attempt: impl FnMut(&Reader) -> Result<T, String>,
+) -> Result<(Option<T>, Vec<String>), RestoreError> {
     let mut untouched = database.as_os_str().to_owned();
     untouched.push(".untouched");
     let untouched = Path::new(&untouched);
     let failed = |source| RestoreError::File { path: database.to_owned(), source };
     fs::copy(database, untouched).map_err(failed)?;
+    let mut notes = Vec::new();
+    for (place, reader) in journals(restores) {
+        // Nobody has the file open, and an attempt that stopped half way has left it unusable, with its log.
+        for ending in ["-wal", "-shm"] {
+            let mut log = database.as_os_str().to_owned();
+            log.push(ending);
+            match fs::remove_file(Path::new(&log)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        fs::copy(untouched, database).map_err(failed)?;
+        match attempt(&reader) {
+            Ok(done) => return Ok((Some(done), notes)),
+            Err(reason) => notes.push(format!("the journal of {place} was not used: {reason}")),
+        }
+    }
+    Ok((None, notes))
+}
+
+/// The journals that there may be, the hub's own first.
+pub(super) fn journals(restores: &Restores) -> impl Iterator<Item = (String, Reader)> {
     let own = ("the hub".to_owned(), Reader::of_folder(&restores.journal));
     let vaults = restores.backups.vaults.iter().map(|placed| {
         let vault = placed.vault.as_ref();
         (format!("the vault {}", vault.name()), Reader::of_vault(vault.part(PART)))
     });
-    let mut notes = Vec::new();
-    for (place, reader) in std::iter::once(own).chain(vaults) {
-        // Nobody has the file open, and an attempt that stopped half way has left it unusable.
-        fs::copy(untouched, database).map_err(failed)?;
-        match attempt(database, &reader, target) {
-            Ok(done) => {
-                notes.extend(ended_early(&done, target));
-                return Ok(notes);
-            }
-            Err(reason) => notes.push(format!("the journal of {place} was not used: {reason}")),
-        }
-    }
-    Err(RestoreError::Journal { to: target.to_string(), id: manifest.id.clone(), why: notes.join("; ") })
+    std::iter::once(own).chain(vaults)
 }
 
 fn attempt(database: &Path, reader: &Reader, target: Target) -> Result<Replayed, String> {

@@ -90,16 +90,26 @@ fn a_drill_restores_the_newest_and_brings_an_older_one_on() {
     let daemon = folder.serve();
     let add = "INSERT INTO tablet_types(tablet_type_name) VALUES ('drilled')";
     rusqlite::Connection::open(folder.database()).unwrap().execute(add, []).unwrap();
-    // A new version, which the journal tells of.
+    // New versions, which the journal tells of.
     let begun = older["version"].as_u64().unwrap();
-    until("the row is cut", || folder.json(&["status"])["version"].as_u64() > Some(begun));
+    let version = || folder.json(&["status"])["version"].as_u64().unwrap();
+    until("the row is cut", || version() > begun);
+    let between = version();
+    rusqlite::Connection::open(folder.database()).unwrap().execute(&add.replace("drilled", "again"), []).unwrap();
+    until("the next row is cut", || version() > between);
     let newest = folder.json(&["backup", "--tier", "daily"]);
     let both = folder.json(&["drill"]);
     assert_eq!(
         (&both["newest"], &both["older"], &both["failed"]),
         (&newest["id"], &older["id"], &Json::Null)
     );
+    let moment = &both["moment"];
+    let stopped = moment["version"].as_u64().unwrap();
+    assert!(begun < stopped && stopped < newest["version"].as_u64().unwrap(), "{both}");
+    assert_eq!((&moment["rows"], &both["notes"]), (&Json::from(1), &Json::from(Vec::<Json>::new())), "{both}");
     assert_eq!(folder.json(&["status"])["last_drill"], both);
+    let text = folder.hub(&["drill"]).fine().stdout;
+    assert!(text.contains("by way of version") && text.contains("holds the same rows"), "{text}");
     assert_eq!(state(&health(&folder, &[]).1, "drill").0, "healthy");
     drop(daemon);
 
