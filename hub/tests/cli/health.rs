@@ -95,7 +95,10 @@ fn a_drill_restores_the_newest_and_brings_an_older_one_on() {
     let version = || folder.json(&["status"])["version"].as_u64().unwrap();
     until("the row is cut", || version() > begun);
     let between = version();
-    rusqlite::Connection::open(folder.database()).unwrap().execute(&add.replace("drilled", "again"), []).unwrap();
+    rusqlite::Connection::open(folder.database())
+        .unwrap()
+        .execute(&add.replace("drilled", "again"), [])
+        .unwrap();
     until("the next row is cut", || version() > between);
     let newest = folder.json(&["backup", "--tier", "daily"]);
     let both = folder.json(&["drill"]);
@@ -106,7 +109,11 @@ fn a_drill_restores_the_newest_and_brings_an_older_one_on() {
     let moment = &both["moment"];
     let stopped = moment["version"].as_u64().unwrap();
     assert!(begun < stopped && stopped < newest["version"].as_u64().unwrap(), "{both}");
-    assert_eq!((&moment["rows"], &both["notes"]), (&Json::from(1), &Json::from(Vec::<Json>::new())), "{both}");
+    assert_eq!(
+        (&moment["rows"], &both["notes"]),
+        (&Json::from(1), &Json::from(Vec::<Json>::new())),
+        "{both}"
+    );
     assert_eq!(folder.json(&["status"])["last_drill"], both);
     let text = folder.hub(&["drill"]).fine().stdout;
     assert!(text.contains("by way of version") && text.contains("holds the same rows"), "{text}");
