@@ -25,6 +25,7 @@ pub(crate) mod snapshot;
 pub(crate) mod tier;
 pub(crate) mod vault;
 mod verify;
+mod webhook;
 pub(crate) mod zone;
 
 use crate::database::DatabaseError;
@@ -40,6 +41,7 @@ pub(crate) use tier::Tier;
 use tier::TierPlan;
 use tt_migrations::durable;
 use vault::FolderVault;
+use webhook::Webhook;
 use zone::Zone;
 
 /// Why backups cannot be worked on at all. What is wrong with one vault or copy is a [`Problem`].
@@ -69,6 +71,7 @@ pub(crate) struct Backups {
     plans: [TierPlan; 5],
     zone: Zone,
     alert_command: Vec<String>,
+    webhook: Option<Webhook>,
     /// All vaults are written and read at a time. One after the other, a seed says what happens when.
     at_once: bool,
     pub(crate) vaults: Vec<Placed>,
@@ -102,6 +105,7 @@ impl Backups {
             zone: settings.zone().map_err(BackupError::Settings)?,
             at_once: true,
             alert_command: settings.alert_command().to_vec(),
+            webhook: settings.webhook().map_err(BackupError::Settings)?.map(Webhook::new),
             root,
         })
     }
@@ -164,6 +168,9 @@ impl Backups {
         if let Err(error) = record::write(&self.root, now, run, problems) {
             let what = format!("the log of backups in {} cannot be written: {error}", self.root.display());
             problems.push(Problem::warning(what));
+        }
+        if let Some(webhook) = &self.webhook {
+            webhook.tell(&self.root, now, run, problems);
         }
     }
 }

@@ -200,6 +200,7 @@ impl World {
             root,
             plans: TIERS,
             alert_command: Vec::new(),
+            webhook: None,
             at_once: false,
             zone: Zone::named("UTC").unwrap(),
             vaults: placed.collect(),

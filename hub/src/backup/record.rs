@@ -57,15 +57,20 @@ impl fmt::Display for Problem {
 
 /// Writes one line about a run, and one per problem. `now` is in seconds since 1970.
 pub(crate) fn write(folder: &Path, now: i64, run: &str, problems: &[Problem]) -> io::Result<()> {
-    let at = calendar::utc(now);
     for problem in problems {
-        append(folder.join("backup_alerts.log"), &format!("[{at}] {problem}"))?;
+        alert(folder, now, problem)?;
     }
+    let at = calendar::utc(now);
     let count = match problems.len() {
         0 => "no problems".to_owned(),
         count => format!("{count} problems, see backup_alerts.log"),
     };
     append(folder.join("backup.log"), &format!("[{at}] {run}; {count}"))
+}
+
+/// Writes one line about a problem that came up after its run.
+pub(crate) fn alert(folder: &Path, now: i64, problem: &Problem) -> io::Result<()> {
+    append(folder.join("backup_alerts.log"), &format!("[{}] {problem}", calendar::utc(now)))
 }
 
 fn append(path: PathBuf, line: &str) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! two in the morning.
 
 use super::tier::{TIERS, Tier, TierPlan};
+use super::webhook;
 use super::zone::Zone;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     yearly: Written,
     before_restore: BeforeRestore,
     alert_command: Vec<String>,
+    alert_webhook: String,
+    alert_webhook_plain: bool,
     vault: Vec<VaultSettings>,
 }
 
@@ -81,6 +84,8 @@ impl Default for Settings {
             yearly,
             before_restore: BeforeRestore::default(),
             alert_command: Vec::new(),
+            alert_webhook: String::new(),
+            alert_webhook_plain: false,
             vault: vec![
                 vault("primary", every_tier()),
                 vault("secondary", every_tier()),
@@ -95,6 +100,7 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), String> {
         self.zone()?;
         self.plans()?;
+        self.webhook()?;
         if self.before_restore.keep == 0 {
             return Err(
                 "before_restore: `keep = 0` cannot be: the newest one undoes the last restore".to_owned()
@@ -132,6 +138,12 @@ impl Settings {
     /// What is run when something is wrong: a program and its arguments.
     pub(crate) fn alert_command(&self) -> &[String] {
         &self.alert_command
+    }
+
+    /// Where problems are posted to.
+    pub(super) fn webhook(&self) -> Result<Option<ureq::http::Uri>, String> {
+        let Self { alert_webhook: text, alert_webhook_plain: plain, .. } = self;
+        (!text.is_empty()).then(|| webhook::address(text, *plain)).transpose()
     }
 
     pub(crate) fn zone(&self) -> Result<Zone, String> {
@@ -191,6 +203,7 @@ mod tests {
             ("zone = \"Nowhere/Land\"", "Nowhere/Land"),
             ("daily = { at = \"2:00\" }", "daily"),
             ("daily = { at = \"24:00\" }", "HH:MM"),
+            ("alert_webhook = \"http://hooks.example.com/\"", "https"),
             ("hourly = { at = \"00:30\" }", "hourly"),
             ("vault = []", "no vault takes hourly"),
             ("vault = [{ name = \"a/b\", path = \"x\" }]", "a/b"),
