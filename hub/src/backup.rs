@@ -55,6 +55,10 @@ pub(crate) enum BackupError {
     File { path: PathBuf, source: io::Error },
     #[error("no backup: it needs {needed} in {path} and {free} are free; make room on that disk", path = .path.display())]
     NoRoom { path: PathBuf, needed: String, free: String },
+    #[error(
+        "no backup: {path} is not what the database held when it was read a second time; have the memory and the disk of this machine tested, and try again", path = .0.display()
+    )]
+    Unlike(PathBuf),
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error("there is no backup {0}: `tt-hub backups` lists them")]

@@ -19,10 +19,10 @@ mod record;
 mod rehearsal;
 mod replay;
 mod safety;
+mod sound;
 mod source;
 mod told;
 
-use crate::backup::contents::{self, Contents};
 use crate::backup::vault::FolderVault;
 use crate::backup::{BackupError, BackupLock, Backups, BeforeRestore, Settings};
 use crate::control::ControlError;
@@ -35,8 +35,8 @@ pub(crate) use choice::{Target, What};
 pub(crate) use hold::Hold;
 pub(crate) use plan::Plan;
 pub(crate) use record::last;
-use rusqlite::Connection;
 pub(crate) use safety::Safety;
+use sound::Sound;
 pub(crate) use source::Source;
 use std::fs;
 use std::io;
@@ -162,6 +162,11 @@ impl Scratch {
         self.0.join("next.db")
     }
 
+    /// The live file as it is after the write.
+    fn written(&self) -> PathBuf {
+        self.0.join("written.db")
+    }
+
     fn former(&self) -> PathBuf {
         self.0.join("former.db")
     }
@@ -241,7 +246,7 @@ impl Restores {
         })?;
         watcher(Step::Check)?;
         let mut notes = ready.notes;
-        match live::check(&self.database, &ready.contents) {
+        match live::check(&self.database, &ready.sound, &scratch.written()) {
             Ok(note) => notes.extend(note),
             Err(reason) => return Err(self.put_back(scratch, reason)),
         }
@@ -272,10 +277,10 @@ impl Restores {
             whole: safety.whole,
         };
         let prepared = self.prepare(&scratch.fetched(), &scratch.next(), former, mark, now_ms)?;
+        let sound = sound::examine(&scratch.next(), &source.label)?;
         watcher(Step::Intend)?;
         self.record_intent(&prepared.mark)?;
-        let contents = contents_of(&scratch.next())?;
-        Ok(Ready { safety, begun: prepared.begun, notes: prepared.notes, contents })
+        Ok(Ready { safety, begun: prepared.begun, notes: prepared.notes, sound })
     }
 
     /// The write came out wrong, which no program has seen for long: the former state goes back in.
@@ -313,10 +318,5 @@ struct Ready {
     safety: Safety,
     begun: Begun,
     notes: Vec<String>,
-    contents: Contents,
-}
-
-fn contents_of(path: &Path) -> Result<Contents, RestoreError> {
-    let read = || contents::read(&Connection::open(path)?);
-    read().map_err(|error| DatabaseError::new(path, &error).into())
+    sound: Sound,
 }

@@ -8,13 +8,16 @@
 use super::contents::{self, Contents};
 use super::manifest::Manifest;
 use super::pack::{CHUNK_BYTES, Hashing, pump};
+use super::snapshot::Snapshot;
 use super::vault::Vault;
 use flate2::read::MultiGzDecoder;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// How a copy was verified, as its manifest says it.
 pub(crate) const HOW: &str = "read back: sha256 of the file and of what it unpacks to; these bytes passed integrity_check, foreign_key_check, rows and digest of every table";
@@ -33,8 +36,16 @@ impl Checker {
         Self { scratch: Mutex::new(work.join("check.db")), passed: Mutex::default() }
     }
 
+    /// A copy that unpacks to the bytes of a sound snapshot has passed as well. Of one that is not sound nothing is
+    /// known: its copies are put through the checks themselves, which say what is wrong.
+    pub(crate) fn knows_snapshot(&self, snapshot: &Snapshot) {
+        if snapshot.is_sound {
+            self.has_passed(&snapshot.packed.database_sha256, &snapshot.taken.contents);
+        }
+    }
+
     /// A database of these bytes passed SQLite's checks and holds this.
-    pub(super) fn has_passed(&self, sha256: &str, contents: &Contents) {
+    fn has_passed(&self, sha256: &str, contents: &Contents) {
         let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         passed.push((sha256.to_owned(), contents.clone()));
     }
@@ -106,37 +117,46 @@ fn unpack(vault: &dyn Vault, manifest: &Manifest, to: Option<&Path>) -> Result<(
 
 /// SQLite's own checks and the rows of every table.
 fn inspect(database: &Path, expected: &Contents) -> Result<(), String> {
-    let contents = examine(database)?;
-    match expected.difference(&contents) {
-        Some(difference) => Err(format!("the unpacked database is another: {difference}")),
-        None => Ok(()),
-    }
-}
-
-/// SQLite's own checks of a database that nobody writes to, and what it holds.
-pub(super) fn examine(database: &Path) -> Result<Contents, String> {
-    let read = || {
-        // Only this thread has the connection, so that SQLite need not lock each call.
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(database, flags)?;
-        let problems = contents::integrity_problems(&conn)?;
-        Ok::<_, rusqlite::Error>((problems, contents::read(&conn)?))
-    };
-    let (problems, contents) = read().map_err(|error| format!("the unpacked database: {error}"))?;
+    let Examined { problems, contents } =
+        examine(database).map_err(|error| format!("the unpacked database: {error}"))?;
     if let Some(problem) = problems.first() {
         // The bytes are those that were packed, so the database itself was like this.
         return Err(format!(
             "integrity_check of the database, as it was when it was packed, says: {problem}"
         ));
     }
-    Ok(contents)
+    match expected.difference(&contents) {
+        Some(difference) => Err(format!("the unpacked database is another: {difference}")),
+        None => Ok(()),
+    }
+}
+
+/// What SQLite says of a database, and what it holds.
+pub(crate) struct Examined {
+    /// Of `integrity_check`; empty when the database is sound.
+    pub(crate) problems: Vec<String>,
+    pub(crate) contents: Contents,
+}
+
+/// Reads a database that nobody writes to: its pages and its rows at the same time.
+pub(crate) fn examine(database: &Path) -> rusqlite::Result<Examined> {
+    // Only one thread has each connection, so that SQLite need not lock each call.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || Connection::open_with_flags(database, flags);
+    thread::scope(|scope| {
+        let problems = scope.spawn(|| contents::integrity_problems(&open()?));
+        let contents = open().and_then(|conn| contents::read(&conn));
+        let problems = problems.join().unwrap_or_else(|died| panic::resume_unwind(died));
+        Ok(Examined { problems: problems?, contents: contents? })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::manifest::Facts;
+    use super::super::pack::Effort;
     use super::super::vault::{self, tests::MemoryVault};
-    use super::super::{Tier, pack, snapshot};
+    use super::super::{Tier, snapshot};
     use super::*;
     use flate2::Compression;
     use flate2::write::GzEncoder;
@@ -154,8 +174,10 @@ mod tests {
              INSERT INTO bags(label) SELECT 'the label of bag number ' || i FROM n;",
         )
         .unwrap();
-        let taken = snapshot::take(&path("live.db"), &path("plain.db")).unwrap();
-        let packed = pack::pack(&path("plain.db"), &path("plain.db.gz")).unwrap();
+        let (plain, file) = (path("plain.db"), path("plain.db.gz"));
+        let Snapshot { taken, packed, is_sound } =
+            snapshot::take(&path("live.db"), &plain, &file, Effort::Small).unwrap();
+        assert!(is_sound);
         let many = fs::read(path("plain.db.gz")).unwrap();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::new(9));
         encoder.write_all(&fs::read(path("plain.db")).unwrap()).unwrap();

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use tt_migrations::quote::ident;
 use tt_migrations::value::get;
-use tt_protocol::digest::{TableDigest, row_hash};
+use tt_protocol::digest::{RowHasher, TableDigest};
 
 const TABLES: &str =
     "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
@@ -111,10 +111,9 @@ fn digest(conn: &Connection, table: &str) -> Result<TableDigest> {
     let mut statement = conn.prepare(&format!("SELECT {} FROM {}", list.join(", "), ident(table)))?;
     let mut rows = statement.query([])?;
     let mut digest = TableDigest::default();
-    let mut scratch = Vec::new();
+    let mut hasher = RowHasher::new(columns.iter().map(String::as_str));
     while let Some(row) = rows.next()? {
-        let values = (0..columns.len()).map(|index| get(row, index)).collect::<Result<Vec<_>>>()?;
-        digest.add(row_hash(columns.iter().map(String::as_str).zip(values), &mut scratch));
+        digest.add(hasher.hash((0..columns.len()).map(|index| get(row, index)))?);
     }
     Ok(digest)
 }

@@ -1,11 +1,11 @@
 //! Makes backups: one snapshot for all tiers of a run, compressed once, into every vault.
 
 use super::catalog::{CopyState, Listed};
-use super::check::{self, Checker};
+use super::check::Checker;
 use super::manifest::{self, Facts, Manifest};
-use super::pack::{self, Packed};
+use super::pack::Effort;
 use super::record::{Kind, Problem};
-use super::snapshot::{self, Taken};
+use super::snapshot::{self, Snapshot};
 use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar, copy};
 use crate::space::{Space, readable};
 use std::fs;
@@ -15,15 +15,14 @@ use std::thread;
 /// Left on the hub's disk whatever a backup needs.
 const RESERVE_BYTES: u64 = 64 << 20;
 
-/// Room for the copy, the compressed file, and the copy that is read back.
+/// Room for the copy, the compressed file, and the copy that is read again or back.
 const fn needed(database: u64) -> u64 {
     database.saturating_mul(3).saturating_add(RESERVE_BYTES)
 }
 
 /// A compressed snapshot on its way into vaults.
 struct Prepared {
-    taken: Taken,
-    packed: Packed,
+    snapshot: Snapshot,
     file: PathBuf,
     stamp: String,
     taken_at: String,
@@ -69,8 +68,8 @@ impl Backups {
                 slot: self.slot(plan, now),
                 taken_at: prepared.taken_at.clone(),
                 stamp: &prepared.stamp,
-                taken: &prepared.taken,
-                packed: &prepared.packed,
+                taken: &prepared.snapshot.taken,
+                packed: &prepared.snapshot.packed,
             });
             let backup = self.store(manifest, &prepared, &checker, &mut outcome.problems);
             outcome.backups.push(backup);
@@ -106,23 +105,9 @@ impl Backups {
         let plain = scratch.join("snapshot.db");
         let file = scratch.join("snapshot.db.gz");
         self.expect_room(scratch)?;
-        // The copy is compressed and put through SQLite's checks while the original's tables are read.
-        let (taken, (packed, examined)) = snapshot::take_beside(&self.database, &plain, || {
-            thread::scope(|scope| {
-                let examined = scope.spawn(|| check::examine(&plain));
-                (pack::pack(&plain, &file), examined.join())
-            })
-        })?;
-        let packed = packed
-            .and_then(|packed| fs::remove_file(&plain).map(|()| packed))
-            .map_err(|source| BackupError::File { path: file.clone(), source })?;
-        // A copy in a vault that unpacks to these very bytes has passed as well. Of a snapshot that did not pass
-        // nothing is known: its copies are put through the checks themselves, which say what is wrong.
-        if let Ok(Ok(contents)) = examined
-            && contents == taken.contents
-        {
-            checker.has_passed(&packed.database_sha256, &contents);
-        }
+        let snapshot = snapshot::take(&self.database, &plain, &file, Effort::Small)?;
+        fs::remove_file(&plain).map_err(|source| BackupError::File { path: plain, source })?;
+        checker.knows_snapshot(&snapshot);
         // Names are the local time. The hour that comes twice in autumn, a clock that was set back, or two runs
         // in one second must not take a name that is taken.
         let is_taken = |local: &i64| {
@@ -132,7 +117,7 @@ impl Backups {
         let local = self.zone.local(now);
         let local = (local..).find(|local| !is_taken(local)).unwrap_or(local);
         let stamp = calendar::Civil::of(local).stamp();
-        Ok(Prepared { taken, packed, file, stamp, taken_at: calendar::utc(now) })
+        Ok(Prepared { snapshot, file, stamp, taken_at: calendar::utc(now) })
     }
 
     /// The disk on which stations' counts arrive must not be filled by a backup.

@@ -11,6 +11,15 @@ use std::path::Path;
 /// Read at a time, everywhere here.
 pub(crate) const CHUNK_BYTES: usize = 128 << 10;
 
+/// What is gained by taking longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// For what is kept for years.
+    Small,
+    /// For what somebody waits for: a quarter of the time.
+    Quick,
+}
+
 /// A compressed snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct Packed {
@@ -63,6 +72,13 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
+/// SHA-256 of a file.
+pub(crate) fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = Hashing::new(File::open(path)?);
+    pump(&mut file, |_| Ok(()))?;
+    Ok(file.finish().1)
+}
+
 /// Hands a stream on piece by piece.
 pub(crate) fn pump(from: &mut dyn Read, mut to: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
@@ -78,10 +94,10 @@ pub(crate) fn pump(from: &mut dyn Read, mut to: impl FnMut(&[u8]) -> io::Result<
 
 /// Writes the gzip of `from` to `to`, on as many threads as there are cores. The same bytes give the same file,
 /// whatever the number of threads: no time and no name is in it.
-pub(crate) fn pack(from: &Path, to: &Path) -> io::Result<Packed> {
+pub(crate) fn pack(from: &Path, to: &Path, effort: Effort) -> io::Result<Packed> {
     let mut plain = Hashing::new(File::open(from)?);
     let mut out = Hashing::new(BufWriter::with_capacity(CHUNK_BYTES, File::create(to)?));
-    members::compress(&mut plain, &mut out, members::threads())?;
+    members::compress(&mut plain, &mut out, effort, members::threads())?;
     out.flush()?;
     let (_, sha256, bytes) = out.finish();
     let (_, database_sha256, database_bytes) = plain.finish();

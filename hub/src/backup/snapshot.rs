@@ -1,15 +1,22 @@
-//! One consistent copy of the canonical database, with what it holds taken from the very same read.
+//! One consistent copy of the canonical database: compressed, put through SQLite's checks, and proven.
 //!
-//! Our own tables stay in: rows and each device's last merged seq must agree, or sending again is not exact.
-//! Writers go on meanwhile; only the log cannot be emptied until the read ends.
+//! * Our own tables stay in: rows and each device's last merged seq must agree, or sending again is not exact.
+//! * Writers go on meanwhile; only the log cannot be emptied until the reading ends.
+//! * The proof: the pages of the same moment are read a second time, and must have the SHA-256 of what was packed.
+//!   That holds rows, indexes and free pages against the original, where digests of its tables would hold the rows
+//!   alone. So the digests need be read but once, from the copy.
 
+use super::BackupError;
+use super::check::{self, Examined};
 use super::contents::{self, Contents};
+use super::pack::{self, Effort, Packed};
 use crate::database::{self, DatabaseError};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use std::fs;
 use std::panic;
 use std::path::Path;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use tt_migrations::state;
 
 /// What a snapshot is of.
@@ -22,53 +29,118 @@ pub(crate) struct Taken {
     pub(crate) schema_step: u64,
 }
 
-/// Copies the database at `source` to the new file `to`, which is in rollback mode afterwards: whoever
-/// unpacks it later gets one file and no log beside it.
-pub(crate) fn take(source: &Path, to: &Path) -> Result<Taken, DatabaseError> {
-    take_beside(source, to, || ()).map(|(taken, ())| taken)
+/// A snapshot, and its compressed form.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) taken: Taken,
+    pub(crate) packed: Packed,
+    /// SQLite finds nothing wrong with it.
+    pub(crate) is_sound: bool,
 }
 
-/// The same, and works on the finished copy while the tables of the original are still being read.
-pub(super) fn take_beside<T: Send>(
+/// Copies the database at `source` to the new file `plain`, which is in rollback mode afterwards: whoever unpacks it
+/// later gets one file and no log beside it. Its compressed form is at `file`.
+pub(crate) fn take(
     source: &Path,
-    to: &Path,
-    work: impl FnOnce() -> T + Send,
-) -> Result<(Taken, T), DatabaseError> {
+    plain: &Path,
+    file: &Path,
+    effort: Effort,
+) -> Result<Snapshot, BackupError> {
+    let failed = |error: rusqlite::Error| DatabaseError::new(source, &error);
     let conn = database::open(source)?;
-    let read = || {
-        // The transaction holds one moment: the pages are copied and the tables read as they were in it.
-        let moment = conn.unchecked_transaction()?;
-        let number = |name| Ok::<_, rusqlite::Error>(state::get(&moment, name)?.unwrap_or(0).unsigned_abs());
-        let (version, epoch) = (number(state::VERSION)?, number(state::EPOCH)?);
-        copy(&moment, to)?;
-        let describe = || {
-            Ok(Taken {
-                version,
-                epoch,
-                schema: contents::schema_name(&moment)?,
-                schema_step: number(state::STEP)?,
-                contents: contents::read(&moment)?,
-            })
-        };
-        thread::scope(|scope| {
-            let worker = scope.spawn(work);
-            let taken: rusqlite::Result<Taken> = describe();
-            // Whoever dies on the copy dies here, too: the caller must not go on with half a backup.
-            let done = worker.join().unwrap_or_else(|died| panic::resume_unwind(died));
-            Ok((taken?, done))
-        })
-    };
-    read().map_err(|error| DatabaseError::new(source, &error))
+    // The transaction holds one moment: all that is read of the original is as it was in it.
+    let moment = conn.unchecked_transaction().map_err(failed)?;
+    let taken = describe(&moment).map_err(failed)?;
+    copy(&moment, plain).map_err(failed)?;
+    let (packed, examined, again) = thread::scope(|scope| {
+        let packed = scope.spawn(|| pack::pack(plain, file, effort));
+        let examined = scope.spawn(|| check::examine(plain));
+        let again = read_again(&moment, plain);
+        // The log may be emptied from here on.
+        drop(moment);
+        (finished(packed), finished(examined), again)
+    });
+    let packed = packed.map_err(|source| BackupError::File { path: file.to_owned(), source })?;
+    let Examined { problems, contents } = examined.map_err(failed)?;
+    if again? != packed.database_sha256 {
+        return Err(BackupError::Unlike(plain.to_owned()));
+    }
+    Ok(Snapshot { taken: Taken { contents, ..taken }, packed, is_sound: problems.is_empty() })
 }
 
-fn copy(source: &Connection, to: &Path) -> rusqlite::Result<()> {
+/// All but what the tables hold.
+fn describe(moment: &Connection) -> rusqlite::Result<Taken> {
+    let number = |name| Ok::<_, rusqlite::Error>(state::get(moment, name)?.unwrap_or(0).unsigned_abs());
+    Ok(Taken {
+        contents: Contents::default(),
+        version: number(state::VERSION)?,
+        epoch: number(state::EPOCH)?,
+        schema: contents::schema_name(moment)?,
+        schema_step: number(state::STEP)?,
+    })
+}
+
+/// Whoever dies on the copy dies here, too: nobody must go on with half a backup.
+fn finished<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|died| panic::resume_unwind(died))
+}
+
+/// SHA-256 of a second copy of the same moment, made in the same way and gone afterwards.
+fn read_again(moment: &Connection, plain: &Path) -> Result<String, BackupError> {
+    let second = plain.with_extension("again");
+    copy(moment, &second).map_err(|error| DatabaseError::new(&second, &error))?;
+    let sha256 = pack::sha256(&second).and_then(|sha256| fs::remove_file(&second).map(|()| sha256));
+    sha256.map_err(|source| BackupError::File { path: second, source })
+}
+
+/// Copies all pages of one moment to a new file. Two copies of a moment have the same bytes.
+pub(crate) fn copy(moment: &Connection, to: &Path) -> rusqlite::Result<()> {
     let mut copy = Connection::open(to)?;
     // It is a scratch file: a crash means that it is made again.
     copy.pragma_update(None, "synchronous", "OFF")?;
-    let step = Backup::new(source, &mut copy)?.step(-1)?;
+    let step = Backup::new(moment, &mut copy)?.step(-1)?;
     if step != StepResult::Done {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
         return Err(rusqlite::Error::SqliteFailure(code, Some("the database is busy".to_owned())));
     }
     copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_gives_the_same_bytes_twice_whatever_is_written_and_a_flipped_bit_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, plain) = (dir.path().join("live.db"), dir.path().join("plain.db"));
+        let writer = Connection::open(&live).unwrap();
+        writer
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; CREATE TABLE t(a PRIMARY KEY, b); CREATE TABLE gone(a);",
+            )
+            .unwrap();
+        let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+                    INSERT INTO t SELECT hex(randomblob(9)), i FROM n";
+        writer.execute_batch(fill).unwrap();
+        writer.execute_batch("INSERT INTO gone SELECT a FROM t; DROP TABLE gone").unwrap();
+        let reader = database::open(&live).unwrap();
+        let moment = reader.unchecked_transaction().unwrap();
+        moment.query_row("SELECT count(*) FROM t", [], |_| Ok(())).unwrap();
+        copy(&moment, &plain).unwrap();
+        writer.execute_batch(fill).unwrap();
+        let again = read_again(&moment, &plain).unwrap();
+        assert_eq!(again, pack::sha256(&plain).unwrap());
+        let whole = fs::read(&plain).unwrap();
+        for at in (0..whole.len()).step_by(1_000) {
+            let mut rotten = whole.clone();
+            rotten[at] ^= 1;
+            fs::write(&plain, rotten).unwrap();
+            assert_ne!(again, pack::sha256(&plain).unwrap(), "byte {at}");
+        }
+        drop(moment);
+        let now = reader.unchecked_transaction().unwrap();
+        fs::remove_file(&plain).unwrap();
+        assert_ne!(again, read_again(&now, &plain).unwrap());
+    }
 }

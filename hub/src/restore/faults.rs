@@ -6,9 +6,11 @@
 mod files;
 
 use super::*;
+use crate::backup::contents::{self, Contents};
 use crate::backup::{Listed, Tier};
 use crate::dice::Dice;
 use crate::store::HubStore;
+use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tempfile::TempDir;
 use tt_migrations::{policy, runner, state};

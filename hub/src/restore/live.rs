@@ -4,6 +4,7 @@
 //! state or the new one, and goes on writing. In WAL mode no reader is in the way; a writer is waited for.
 
 use super::RestoreError;
+use super::sound::Sound;
 use crate::backup::contents::{self, Contents};
 use crate::database::{self, DatabaseError};
 use rusqlite::Connection;
@@ -94,15 +95,20 @@ fn wait(backup: &Backup<'_, '_>, pages: i32, patience: Duration) -> rusqlite::Re
     Ok(false)
 }
 
-/// Compares the live file with what was prepared. What a program has written since is no damage, and is noted.
-/// The error says what is wrong.
-pub(super) fn check(live: &Path, prepared: &Contents) -> Result<Option<String>, String> {
-    let read = || {
-        let conn = database::open(live).map_err(|error| error.to_string())?;
-        let moment = conn.unchecked_transaction().map_err(|error| error.to_string())?;
-        compare(&moment, prepared).map_err(|error| error.to_string())
-    };
-    read()?
+/// Compares the live file with what was prepared, page by page. When a page differs, SQLite's checks and the tables
+/// say why: what a program has written since is no damage, and is noted. The error says what is wrong. `scratch` is a
+/// file for the time of it.
+pub(super) fn check(live: &Path, prepared: &Sound, scratch: &Path) -> Result<Option<String>, String> {
+    let conn = database::open(live).map_err(|error| error.to_string())?;
+    let moment = conn.unchecked_transaction().map_err(|error| error.to_string())?;
+    // A transaction begins with its first read: all below is of one moment.
+    moment
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+        .map_err(|error| error.to_string())?;
+    if prepared.is_in(&moment, scratch)? {
+        return Ok(None);
+    }
+    compare(&moment, &prepared.contents).map_err(|error| error.to_string())?
 }
 
 fn compare(conn: &Connection, prepared: &Contents) -> rusqlite::Result<Result<Option<String>, String>> {

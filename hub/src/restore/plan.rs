@@ -12,7 +12,9 @@ use crate::devices::{self, DevicesError};
 use rusqlite::Connection;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic;
 use std::path::Path;
+use std::thread;
 use tt_migrations::state;
 use tt_protocol::change::decode_piece;
 use tt_protocol::number::EdgeId;
@@ -61,13 +63,20 @@ pub(crate) struct DevicePlan {
     pub(crate) cannot_be_placed: bool,
 }
 
-/// Compares the fetched file with the live one. Reads only.
+/// Compares the fetched file with the live one. Reads only. What is compared counts only when SQLite's checks, which
+/// run at the same time, find the live file sound.
 pub(super) fn make(live: &Path, fetched: &Path) -> Result<Plan, RestoreError> {
+    let (compared, damaged) = thread::scope(|scope| {
+        let damaged = scope.spawn(|| is_damaged(live));
+        let compared = compare_files(live, fetched);
+        (compared, damaged.join().unwrap_or_else(|died| panic::resume_unwind(died)))
+    });
+    if damaged { Ok(Plan { present_damaged: true, ..Plan::default() }) } else { compared }
+}
+
+fn compare_files(live: &Path, fetched: &Path) -> Result<Plan, RestoreError> {
     let failed = |error: rusqlite::Error| RestoreError::from(DatabaseError::new(live, &error));
     let restored = Connection::open(fetched).map_err(failed)?;
-    if is_damaged(live) {
-        return Ok(Plan { present_damaged: true, ..Plan::default() });
-    }
     let conn = database::open(live)?;
     let moment = conn.unchecked_transaction().map_err(failed)?;
     compare(&moment, &restored, fetched).map_err(failed)

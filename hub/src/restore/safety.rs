@@ -6,7 +6,7 @@ use crate::backup::check::{Checker, HOW};
 use crate::backup::contents;
 use crate::backup::copy;
 use crate::backup::manifest::{self, Facts, MANIFEST_BYTES_MAX, Manifest, Verified};
-use crate::backup::pack::{self, pump};
+use crate::backup::pack::{Effort, pump};
 use crate::backup::snapshot;
 use crate::backup::tier::Tier;
 use crate::backup::vault::{self, Vault};
@@ -47,9 +47,11 @@ impl Restores {
     }
 
     fn keep_whole(&self, id: &str, scratch: &Path, plain: &Path, now: i64) -> Result<(), String> {
-        let taken = snapshot::take(&self.database, plain).map_err(|error| error.to_string())?;
         let file = scratch.join("former.db.gz");
-        let packed = pack::pack(plain, &file).map_err(|error| format!("it cannot be compressed: {error}"))?;
+        let snapshot =
+            snapshot::take(&self.database, plain, &file, Effort::Quick).map_err(|error| error.to_string())?;
+        let checker = Checker::new(scratch);
+        checker.knows_snapshot(&snapshot);
         let local = self.backups.zone().local(now);
         let facts = Facts {
             // The tier is that of backups made by hand; the name and the slot say what it is.
@@ -57,12 +59,12 @@ impl Restores {
             slot: "before_restore".to_owned(),
             taken_at: calendar::utc(now),
             stamp: &calendar::Civil::of(local).stamp(),
-            taken: &taken,
-            packed: &packed,
+            taken: &snapshot.taken,
+            packed: &snapshot.packed,
         };
         let made = Manifest { id: id.to_owned(), file: manifest::file(id), ..Manifest::new(facts) };
         copy::bring(&self.vault, &made.file, &file)?;
-        Checker::new(scratch).check(&self.vault, &made)?;
+        checker.check(&self.vault, &made)?;
         let checksum = manifest::checksum_file(id);
         let put = |name: &str, bytes: &[u8]| {
             vault::put(&self.vault, name, bytes).map_err(|error| format!("{name} cannot be written: {error}"))

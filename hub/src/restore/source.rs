@@ -5,13 +5,14 @@ use super::{RestoreError, Restores, record, replay};
 use crate::backup::check;
 use crate::backup::contents;
 use crate::backup::manifest::{MANIFEST_BYTES_MAX, Manifest, manifest_file};
-use crate::backup::pack::{CHUNK_BYTES, Hashing, pump};
+use crate::backup::pack::{CHUNK_BYTES, pump, sha256};
 use crate::backup::vault::{self, FolderVault, Vault};
 use crate::backup::{Listed, calendar};
 use crate::database::DatabaseError;
 use flate2::read::MultiGzDecoder;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
 use std::path::Path;
@@ -64,7 +65,7 @@ fn named(restores: &Restores, name: &str, to: &Path) -> Result<Source, RestoreEr
     if let Some(manifest) = restores.safety_copy(name) {
         check::fetch(&restores.vault, &manifest, to)
             .map_err(|reason| RestoreError::Unusable { what: name.to_owned(), reason })?;
-        return check_hub_file(name, to, Vec::new());
+        return Ok(fetched(name, &manifest.contents.foreign_key_violations, Vec::new()));
     }
     // A backup whose manifests are all lost is still a file in a vault, and can be named as one.
     match as_file(name) {
@@ -97,7 +98,10 @@ fn from_vaults(restores: &Restores, backup: &Listed, to: &Path) -> Result<Source
     for (number, _) in &backup.copies {
         let vault = restores.backups.vaults[*number].vault.as_ref();
         match check::fetch(vault, &backup.manifest, to) {
-            Ok(()) => return check_hub_file(&backup.manifest.id, to, notes),
+            Ok(()) => {
+                let Manifest { id, contents, .. } = &backup.manifest;
+                return Ok(fetched(id, &contents.foreign_key_violations, notes));
+            }
             Err(reason) => {
                 notes.push(format!("the copy in the vault {} was not used: {reason}", vault.name()))
             }
@@ -107,16 +111,11 @@ fn from_vaults(restores: &Restores, backup: &Listed, to: &Path) -> Result<Source
 }
 
 /// Backups hold what was there, also rows without their parent: these are said, not refused.
-fn check_hub_file(label: &str, path: &Path, mut notes: Vec<String>) -> Result<Source, RestoreError> {
-    let read = || {
-        let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok::<_, rusqlite::Error>(contents::read(&conn)?.foreign_key_violations)
-    };
-    let violations = read().map_err(|error| DatabaseError::new(path, &error))?;
+fn fetched(label: &str, violations: &BTreeMap<String, u64>, mut notes: Vec<String>) -> Source {
     notes.extend(
         violations.iter().map(|(table, rows)| format!("{rows} rows of {table} name a row that is not there")),
     );
-    Ok(Source { label: label.to_owned(), notes })
+    Source { label: label.to_owned(), notes }
 }
 
 /// A file that somebody names.
@@ -148,7 +147,8 @@ fn from_file(path: &Path, to: &Path) -> Result<Source, RestoreError> {
     if manifest_beside(path).is_none() {
         notes.push("no manifest is beside it: its tables were compared with nothing".to_owned());
     }
-    check_hub_file(&what, to, notes)
+    let violations = Connection::open(to).and_then(|conn| contents::foreign_key_violations(&conn));
+    Ok(fetched(&what, &violations.map_err(|error| DatabaseError::new(to, &error))?, notes))
 }
 
 /// The `.sha256` beside a file, when there is one.
@@ -160,9 +160,7 @@ fn check_sum(path: &Path) -> Result<(), String> {
         text => text.map_err(|error| format!("its .sha256 cannot be read: {error}"))?,
     };
     let expected = text.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
-    let mut file = Hashing::new(File::open(path).map_err(|error| in_words(&error))?);
-    pump(&mut file, |_| Ok(())).map_err(|error| in_words(&error))?;
-    let (_, found, _) = file.finish();
+    let found = sha256(path).map_err(|error| in_words(&error))?;
     if expected == found {
         Ok(())
     } else {

@@ -5,17 +5,22 @@
 use super::figure::{Figure, print, time};
 use super::rows;
 use crate::node::{Hub, Program};
+use crate::sim::random::Random;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// As the site's database has them: a database without indexes is checked too easily.
+/// As programs have them: a database without indexes is checked too easily, and one without receipts that nobody
+/// can guess is compressed too easily.
+const RECEIPTS: &str = "
+    CREATE TABLE receipts(submission_id INTEGER PRIMARY KEY REFERENCES warehouse_submissions(id), receipt TEXT NOT NULL);";
 const INDEXES: &str = "
+    CREATE UNIQUE INDEX ix_receipts ON receipts(receipt);
     CREATE INDEX ix_ws_assigned_po_id ON warehouse_submissions(assigned_po_id);
     CREATE INDEX ix_ws_created_at ON warehouse_submissions(created_at);
     CREATE INDEX ix_ws_item ON warehouse_submissions(inventory_item_id);";
@@ -71,12 +76,33 @@ fn filled(program: &Program, dir: &Path, count: u32) -> anyhow::Result<Hub> {
     let mut conn = Connection::open(&seed)?;
     let tx = conn.transaction()?;
     rows::insert(&tx, count, 7)?;
+    tx.execute_batch(RECEIPTS)?;
+    receipts(&tx, count)?;
     tx.commit()?;
     conn.execute_batch(INDEXES)?;
     drop(conn);
     let hub = Hub::init(program, &dir.join("hub"), Some(&seed))?;
     fs::remove_file(&seed)?;
     Ok(hub)
+}
+
+/// A random name for each submission, as programs that work offline give them.
+fn receipts(tx: &Transaction<'_>, count: u32) -> rusqlite::Result<()> {
+    let mut random = Random::new(11);
+    let mut insert = tx.prepare("INSERT INTO receipts VALUES (?1, ?2)")?;
+    for number in 1..=i64::from(count) {
+        let (a, b) = (random.below(1 << 62), random.below(1 << 62));
+        let receipt = format!(
+            "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+            a >> 30,
+            a >> 14 & 0xffff,
+            a & 0xfff,
+            b & 0xfff,
+            b >> 14
+        );
+        insert.execute(rusqlite::params![number, receipt])?;
+    }
+    Ok(())
 }
 
 /// SQLite's own backup, in one step.

@@ -5,6 +5,7 @@
 //! * Thread `n` gets the members `n`, `n + threads`, and so on: the results are taken in turn, and nothing waits
 //!   in a heap. What is under way is bounded, whatever the size of the input.
 
+use super::Effort;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{self, Read, Write};
@@ -14,8 +15,6 @@ use std::thread;
 
 /// Of the input. Members of this size cost 0.15 % more than a single one, and give each thread enough to do.
 const MEMBER_BYTES: usize = 1 << 20;
-/// Higher levels take twice the time and are no smaller.
-const LEVEL: u32 = 6;
 /// More threads than this wait for the one that reads and writes.
 const THREADS_MAX: usize = 8;
 /// Members that one thread has been given and that were not taken back yet. One is in work and one waits, so that
@@ -28,13 +27,28 @@ struct Worker {
     output: Receiver<io::Result<Vec<u8>>>,
 }
 
+impl Effort {
+    const fn level(self) -> Compression {
+        Compression::new(match self {
+            // Higher levels take twice the time and are no smaller.
+            Self::Small => 6,
+            Self::Quick => 1,
+        })
+    }
+}
+
 /// As many as the system lets us use at once.
 pub(super) fn threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX)
 }
 
 /// Writes `from` to `to` as members. Memory is bounded by the number of threads.
-pub(super) fn compress(from: &mut dyn Read, to: &mut dyn Write, threads: usize) -> io::Result<()> {
+pub(super) fn compress(
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+    effort: Effort,
+    threads: usize,
+) -> io::Result<()> {
     thread::scope(|scope| {
         let mut handles = Vec::new();
         let mut workers = Vec::new();
@@ -42,7 +56,7 @@ pub(super) fn compress(from: &mut dyn Read, to: &mut dyn Write, threads: usize) 
             let (input, plain) = sync_channel(AHEAD);
             let (packed, output) = sync_channel(AHEAD);
             let named = thread::Builder::new().name("compress".to_owned());
-            handles.push(named.spawn_scoped(scope, move || work(&plain, &packed))?);
+            handles.push(named.spawn_scoped(scope, move || work(&plain, &packed, effort))?);
             workers.push(Worker { input, output });
         }
         let done = deal(from, to, &workers);
@@ -78,17 +92,17 @@ fn deal(from: &mut dyn Read, to: &mut dyn Write, workers: &[Worker]) -> io::Resu
     (taken..dealt).try_for_each(take)
 }
 
-fn work(input: &Receiver<Vec<u8>>, output: &SyncSender<io::Result<Vec<u8>>>) {
+fn work(input: &Receiver<Vec<u8>>, output: &SyncSender<io::Result<Vec<u8>>>, effort: Effort) {
     for member in input {
         // Nobody takes it any more when reading or writing has failed.
-        if output.send(pack_member(&member)).is_err() {
+        if output.send(pack_member(&member, effort)).is_err() {
             return;
         }
     }
 }
 
-fn pack_member(member: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(member.len() / 2), Compression::new(LEVEL));
+fn pack_member(member: &[u8], effort: Effort) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(member.len() / 2), effort.level());
     encoder.write_all(member)?;
     encoder.finish()
 }
@@ -117,7 +131,7 @@ mod tests {
 
     fn packed(plain: &[u8], threads: usize) -> Vec<u8> {
         let mut out = Vec::new();
-        compress(&mut Cursor::new(plain), &mut out, threads).unwrap();
+        compress(&mut Cursor::new(plain), &mut out, Effort::Small, threads).unwrap();
         out
     }
 
@@ -169,9 +183,9 @@ mod tests {
             }
         }
         for threads in [1, 2, 5] {
-            let read = compress(&mut Bad(20 << 20), &mut Vec::new(), threads);
+            let read = compress(&mut Bad(20 << 20), &mut Vec::new(), Effort::Small, threads);
             assert_eq!(read.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-            let written = compress(&mut Cursor::new(plain(30 << 20)), &mut Bad(0), threads);
+            let written = compress(&mut Cursor::new(plain(30 << 20)), &mut Bad(0), Effort::Quick, threads);
             assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
         }
     }
