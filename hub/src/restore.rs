@@ -21,6 +21,7 @@ mod replay;
 mod safety;
 mod source;
 mod told;
+mod unpack;
 
 use crate::backup::contents::{self, Contents};
 use crate::backup::vault::FolderVault;

@@ -16,6 +16,7 @@
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `restore`: the operator restores a running hub while devices are linked
+//! * `hostile`: files given to `restore` that are cut off, endless, foreign or malicious
 //! * `journal`: every acknowledged changeset is in the journal, the vaults have it, and a row has a history
 //! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
 //! * `rescue`: copied files and files put back are stopped, and their work comes in once
@@ -29,6 +30,8 @@ mod clocks;
 mod decision;
 #[path = "end_to_end/existing.rs"]
 mod existing;
+#[path = "end_to_end/hostile.rs"]
+mod hostile;
 #[path = "end_to_end/interrupted.rs"]
 mod interrupted;
 #[path = "end_to_end/journal.rs"]

@@ -128,25 +128,27 @@ fn build(staging: &Staging, arguments: &Arguments, text: &str, policy: Policy) -
         adopt::copy(source, &path)?;
     }
     let conn = connection::open(&path)?;
-    let stripped = match source {
+    let (stripped, intruders) = match source {
         Some(_) => {
             let stripped = has_traces(&conn)?;
-            install::uninstall(&conn)?;
+            let intruders = install::uninstall(&conn)?;
             runner::adopt(&conn, clock::now().0)?;
-            stripped
+            (stripped, intruders)
         }
         None => {
             runner::apply_all(&conn, clock::now().0)?;
-            false
+            (false, Vec::new())
         }
     };
     conn.execute_batch(state::TABLES)?;
     state::set_text(&conn, state::POLICY, text)?;
     // The shipped policy names tables of every age of the program; an operator's own names what is there.
-    let warnings = match own_policy {
+    let mut warnings = match own_policy {
         true => policy::warnings(&policy, &conn)?,
         false => Vec::new(),
     };
+    let left_out = |what| format!("the file's {what} was left out: it names tables that are the hub's own");
+    warnings.extend(intruders.into_iter().map(left_out));
     drop(conn);
     let mut store = HubStore::open(&path, policy)?;
     let replica = std::sync::Arc::clone(store.replica());

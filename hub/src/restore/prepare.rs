@@ -78,7 +78,7 @@ impl Restores {
                 Kind::OfAnotherHub => "it comes from another hub: only its rows were taken".to_owned(),
                 _ => "it has nothing of a hub: its rows were taken as new".to_owned(),
             });
-            strip(next, &present, now_ms).map_err(failed)?;
+            notes.extend(strip(next, &present, now_ms).map_err(failed)?);
         }
         let mut store = open_store(next)?;
         let conn = store.connection();
@@ -154,8 +154,7 @@ fn open_former(former: Former<'_>) -> Result<Connection, RestoreError> {
 
 /// What kind of file it is.
 pub(super) fn kind(restored: &Connection, present: &Connection) -> rusqlite::Result<Kind> {
-    let sql =
-        "SELECT count(*) = 3 FROM sqlite_schema WHERE name IN ('_sync_state', '_sync_merged', '_sync_edge')";
+    let sql = "SELECT count(*) = 3 FROM sqlite_schema WHERE type = 'table' AND name IN ('_sync_state', '_sync_merged', '_sync_edge')";
     let is_hub: bool = restored.query_row(sql, [], |row| row.get(0))?;
     if !is_hub || state::get(restored, state::DEVICE)? != Some(i64::from(EdgeId::HUB.0)) {
         return Ok(Kind::Foreign);
@@ -217,14 +216,17 @@ fn copy(fetched: &Path, next: &Path) -> rusqlite::Result<()> {
     }
 }
 
-/// Takes away what is left of a device or another hub, and gives it this hub's policy.
-fn strip(next: &Path, present: &Connection, now_ms: i64) -> rusqlite::Result<()> {
+/// Takes away what is left of a device or another hub, and gives it this hub's policy. Gives what a person should
+/// know.
+fn strip(next: &Path, present: &Connection, now_ms: i64) -> rusqlite::Result<Vec<String>> {
     let conn = connection::open(next)?;
-    uninstall(&conn)?;
+    let intruders = uninstall(&conn)?;
     runner::adopt(&conn, now_ms).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     conn.execute_batch(state::TABLES)?;
     let text = state::get_text(present, state::POLICY).ok().flatten();
-    state::set_text(&conn, state::POLICY, text.as_deref().unwrap_or(policy::SHIPPED))
+    state::set_text(&conn, state::POLICY, text.as_deref().unwrap_or(policy::SHIPPED))?;
+    let note = |what| format!("its {what} was left out: it names tables that are the hub's own");
+    Ok(intruders.into_iter().map(note).collect())
 }
 
 /// Opens it as the daemon will: what does not work is found out now.
