@@ -16,6 +16,7 @@
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `restore`: the operator restores a running hub while devices are linked
+//! * `copies`: backups while devices write, read by other people's programs
 //! * `hostile`: files given to `restore` that are cut off, endless, foreign or malicious
 //! * `journal`: every acknowledged changeset is in the journal, the vaults have it, and a row has a history
 //! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
@@ -26,6 +27,8 @@
 mod ages;
 #[path = "end_to_end/clocks.rs"]
 mod clocks;
+#[path = "end_to_end/copies.rs"]
+mod copies;
 #[path = "end_to_end/decision.rs"]
 mod decision;
 #[path = "end_to_end/existing.rs"]
