@@ -17,6 +17,7 @@
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `restore`: the operator restores a running hub while devices are linked
 //! * `copies`: backups while devices write, read by other people's programs
+//! * `held`: a restore while a program has the hub's file open, with a statement half read
 //! * `hostile`: files given to `restore` that are cut off, endless, foreign or malicious
 //! * `journal`: every acknowledged changeset is in the journal, the vaults have it, and a row has a history
 //! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
@@ -33,6 +34,8 @@ mod copies;
 mod decision;
 #[path = "end_to_end/existing.rs"]
 mod existing;
+#[path = "end_to_end/held.rs"]
+mod held;
 #[path = "end_to_end/hostile.rs"]
 mod hostile;
 #[path = "end_to_end/interrupted.rs"]
