@@ -12,6 +12,7 @@ pub(crate) mod drill;
 #[cfg(test)]
 mod faults;
 mod hold;
+mod journal;
 mod live;
 mod plan;
 mod prepare;
@@ -226,6 +227,7 @@ impl Restores {
         watcher: Watcher<'_>,
     ) -> Result<Done, RestoreError> {
         let Fetched { scratch, source } = fetched;
+        let brought = journal::bring_back(self)?;
         let watch = live::Watch::open(&self.database)?;
         watcher(Step::Keep)?;
         let mut ready = self.make_ready(scratch, source, now_ms, watcher)?;
@@ -241,7 +243,7 @@ impl Restores {
             watcher(Step::Write)
         })?;
         watcher(Step::Check)?;
-        let mut notes = ready.notes;
+        let mut notes: Vec<String> = brought.into_iter().chain(ready.notes).collect();
         match live::check(&self.database, &ready.contents) {
             Ok(note) => notes.extend(note),
             Err(reason) => return Err(self.put_back(scratch, reason)),
