@@ -32,6 +32,7 @@ use crate::database::DatabaseError;
 use crate::folder::Folder;
 pub(crate) use catalog::{Catalog, CopyState, Listed, Placed, Verified, verified};
 pub(crate) use lock::BackupLock;
+pub(crate) use make::RESERVE_BYTES;
 pub(crate) use record::Problem;
 pub(crate) use settings::{BeforeRestore, Settings};
 use std::fs;

@@ -9,12 +9,12 @@
 //! * A record is never changed, and none is removed but with its whole segment.
 
 pub mod history;
-mod parts;
+pub(crate) mod parts;
 pub mod reader;
 pub mod record;
 pub mod replay;
 mod retention;
-mod segment;
+pub(crate) mod segment;
 pub(crate) mod ship;
 pub(crate) mod standing;
 pub mod watermark;

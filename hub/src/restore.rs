@@ -12,6 +12,7 @@ pub(crate) mod drill;
 #[cfg(test)]
 mod faults;
 mod hold;
+mod journal;
 mod live;
 mod plan;
 mod prepare;
@@ -22,6 +23,7 @@ mod safety;
 mod sound;
 mod source;
 mod told;
+mod unpack;
 
 use crate::backup::vault::FolderVault;
 use crate::backup::{BackupError, BackupLock, Backups, BeforeRestore, Settings};
@@ -230,6 +232,7 @@ impl Restores {
         watcher: Watcher<'_>,
     ) -> Result<Done, RestoreError> {
         let Fetched { scratch, source } = fetched;
+        let brought = journal::bring_back(self)?;
         let watch = live::Watch::open(&self.database)?;
         watcher(Step::Keep)?;
         let mut ready = self.make_ready(scratch, source, now_ms, watcher)?;
@@ -245,7 +248,7 @@ impl Restores {
             watcher(Step::Write)
         })?;
         watcher(Step::Check)?;
-        let mut notes = ready.notes;
+        let mut notes: Vec<String> = brought.into_iter().chain(ready.notes).collect();
         match live::check(&self.database, &ready.sound, &scratch.written()) {
             Ok(note) => notes.extend(note),
             Err(reason) => return Err(self.put_back(scratch, reason)),

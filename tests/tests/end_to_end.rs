@@ -16,6 +16,10 @@
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `restore`: the operator restores a running hub while devices are linked
+//! * `copies`: backups while devices write, read by other people's programs
+//! * `held`: a restore while a program has the hub's file open, with a statement half read
+//! * `hostile`: files given to `restore` that are cut off, endless, foreign or malicious
+//! * `lost`: the hub's machine is gone, and a new one is made from the vaults
 //! * `journal`: every acknowledged changeset is in the journal, the vaults have it, and a row has a history
 //! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
 //! * `rescue`: copied files and files put back are stopped, and their work comes in once
@@ -25,10 +29,16 @@
 mod ages;
 #[path = "end_to_end/clocks.rs"]
 mod clocks;
+#[path = "end_to_end/copies.rs"]
+mod copies;
 #[path = "end_to_end/decision.rs"]
 mod decision;
 #[path = "end_to_end/existing.rs"]
 mod existing;
+#[path = "end_to_end/held.rs"]
+mod held;
+#[path = "end_to_end/hostile.rs"]
+mod hostile;
 #[path = "end_to_end/interrupted.rs"]
 mod interrupted;
 #[path = "end_to_end/journal.rs"]
@@ -39,6 +49,8 @@ mod keyless;
 mod kills;
 #[path = "end_to_end/live.rs"]
 mod live;
+#[path = "end_to_end/lost.rs"]
+mod lost;
 #[path = "end_to_end/migrate.rs"]
 mod migrate;
 #[path = "end_to_end/mistakes.rs"]

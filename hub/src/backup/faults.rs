@@ -2,164 +2,21 @@
 //!
 //! Every world has its seed, which a failure prints. `TT_BACKUP_SEEDS=10000` runs more of them.
 
+mod vault;
+
+use self::vault::{Fault, Faulty, Shared, Trouble};
+use super::vault::Vault as _;
 use super::vault::tests::{MemoryVault, conforms};
-use super::vault::{Upload, Vault};
 use super::*;
 use crate::dice::Dice;
-use crate::space::Space;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::sync::{Arc, Mutex};
+use std::io::Read as _;
+use std::sync::Arc;
 use tier::TIERS;
 use tt_migrations::state;
 
 const SEEDS: u64 = 40;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// From this step on nothing can be written.
-    NoSpace,
-    /// This one step fails.
-    Error,
-    /// The file that is committed at or after this step comes out shorter, and nobody says so.
-    Truncate,
-    /// One bit of it comes out wrong.
-    Flip,
-    /// It is not there afterwards.
-    Lose,
-}
-
-/// What goes wrong, counted in steps of all vaults together.
-#[derive(Default)]
-struct Trouble {
-    step: u64,
-    crash_at: Option<u64>,
-    crashed: bool,
-    /// Vault, step, kind.
-    fault: Option<(String, u64, Fault)>,
-    silent_done: bool,
-}
-
-type Shared = Arc<Mutex<Trouble>>;
-
-#[derive(Clone)]
-struct Faulty {
-    inner: MemoryVault,
-    trouble: Shared,
-}
-
-struct FaultyUpload<'v> {
-    inner: Option<Box<dyn Upload + 'v>>,
-    vault: &'v Faulty,
-    file: String,
-}
-
-impl Faulty {
-    /// Counts a step. `Err`: it fails. `Ok(Some)`: it lies.
-    fn step(&self, writes: bool) -> io::Result<Option<Fault>> {
-        let mut trouble = self.trouble.lock().unwrap();
-        trouble.step += 1;
-        if trouble.crashed || trouble.crash_at.is_some_and(|at| trouble.step >= at) {
-            trouble.crashed = true;
-            return Err(io::Error::other("the process is dead"));
-        }
-        match trouble.fault.clone() {
-            Some((vault, at, fault)) if vault == self.inner.name && trouble.step >= at => match fault {
-                Fault::NoSpace if writes => Err(io::ErrorKind::StorageFull.into()),
-                Fault::Error if !trouble.silent_done => {
-                    trouble.silent_done = true;
-                    Err(io::Error::other("injected"))
-                }
-                Fault::NoSpace | Fault::Error => Ok(None),
-                _ => Ok((!trouble.silent_done).then_some(fault)),
-            },
-            _ => Ok(None),
-        }
-    }
-
-    fn spoil(&self, file: &str, fault: Fault) {
-        let mut files = self.inner.files.lock().unwrap();
-        let Some(bytes) = files.get_mut(file) else { return };
-        let middle = bytes.len() / 2;
-        match fault {
-            Fault::Truncate => bytes.truncate(middle),
-            Fault::Flip => bytes[middle] ^= 4,
-            _ => drop(files.remove(file)),
-        }
-    }
-}
-
-impl Vault for Faulty {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn place(&self) -> String {
-        self.inner.place()
-    }
-
-    fn part(&self, name: &str) -> Box<dyn Vault> {
-        self.inner.part(name)
-    }
-
-    fn begin(&self, file: &str) -> io::Result<Box<dyn Upload + '_>> {
-        self.step(true)?;
-        Ok(Box::new(FaultyUpload {
-            inner: Some(self.inner.begin(file)?),
-            vault: self,
-            file: file.to_owned(),
-        }))
-    }
-
-    fn read(&self, file: &str) -> io::Result<Box<dyn Read + '_>> {
-        self.step(false)?;
-        self.inner.read(file)
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.step(false)?;
-        self.inner.list()
-    }
-
-    fn remove(&self, file: &str) -> io::Result<()> {
-        self.step(false)?;
-        self.inner.remove(file)
-    }
-
-    fn space(&self) -> io::Result<Option<Space>> {
-        self.inner.space()
-    }
-
-    fn tidy(&self) -> io::Result<()> {
-        self.step(false)?;
-        self.inner.tidy()
-    }
-}
-
-impl Write for FaultyUpload<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.vault.step(true)?;
-        self.inner.as_mut().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Upload for FaultyUpload<'_> {
-    fn commit(mut self: Box<Self>) -> io::Result<()> {
-        let lie = self.vault.step(true)?;
-        self.inner.take().unwrap().commit()?;
-        if let Some(fault) = lie {
-            self.vault.trouble.lock().unwrap().silent_done = true;
-            self.vault.spoil(&self.file, fault);
-        }
-        // Dying right after the rename is another death than dying right before it.
-        self.vault.step(false).map(drop)
-    }
-}
 
 /// A hub's database with three vaults in memory.
 struct World {
@@ -281,9 +138,10 @@ impl World {
     }
 
     fn any_fault(&mut self) -> (String, u64, Fault) {
-        let kinds = [Fault::NoSpace, Fault::Error, Fault::Truncate, Fault::Flip, Fault::Lose];
+        use Fault::{Error, Flip, Lose, NoSpace, Swap, Truncate};
+        let kinds = [NoSpace, Error, Truncate, Flip, Lose, Swap];
         let vault = self.vaults[self.dice.roll(3) as usize].name().to_owned();
-        (vault, self.dice.roll(60), kinds[self.dice.roll(5) as usize])
+        (vault, self.dice.roll(60), kinds[self.dice.roll(6) as usize])
     }
 }
 
@@ -335,7 +193,18 @@ fn one_bad_vault_never_harms_the_others_and_is_said() {
             let fault = world.any_fault();
             world.trouble.lock().unwrap().fault = Some(fault.clone());
             let outcome = world.make().unwrap_or_else(|| panic!("{fault:?}"));
+            let lied = world.trouble.lock().unwrap().silent_done;
             world.heal();
+            if fault.2 == Fault::Swap {
+                // It spoils a copy of an earlier run as well, and that is found when that copy is read again.
+                let lock = world.backups.lock().unwrap();
+                let read = world.backups.verify(&lock, None, world.now).unwrap();
+                let mut problems = outcome.problems.iter().chain(&read.problems);
+                let mut copies = outcome.backups.iter().flat_map(|backup| &backup.copies);
+                let said = copies.any(|(_, state)| *state == CopyState::Repaired)
+                    || problems.any(|problem| problem.what.contains(&fault.0));
+                assert_eq!(said, lied, "{fault:?} {outcome:?} {read:?}");
+            }
             world.assert_honest();
             for backup in &outcome.backups {
                 for (number, state) in &backup.copies {
@@ -358,7 +227,7 @@ fn what_rots_in_one_vault_is_made_again_from_another() {
         }
         let vault = world.vaults[world.dice.roll(3) as usize].clone();
         let files = vault.inner.list().unwrap();
-        let kind = [Fault::Truncate, Fault::Flip, Fault::Lose][world.dice.roll(3) as usize];
+        let kind = [Fault::Truncate, Fault::Flip, Fault::Lose, Fault::Swap][world.dice.roll(4) as usize];
         let file = &files[world.dice.roll(files.len() as u64) as usize];
         vault.spoil(file, kind);
         let lock = world.backups.lock().unwrap();
@@ -372,6 +241,29 @@ fn what_rots_in_one_vault_is_made_again_from_another() {
         let lock = world.backups.lock().unwrap();
         let again = world.backups.verify(&lock, None, world.now).unwrap();
         assert_eq!(again.problems, [], "all is well again");
+    });
+}
+
+#[test]
+fn what_a_vault_only_seemed_to_have_is_found_by_the_next_reading_and_made_again() {
+    worlds(|world| {
+        world.count();
+        assert_eq!(world.make().unwrap().problems, []);
+        world.count();
+        let vault = world.vaults[world.dice.roll(3) as usize].name().to_owned();
+        let at = world.dice.roll(25);
+        world.trouble.lock().unwrap().fault = Some((vault.clone(), at, Fault::Cache));
+        assert_eq!(world.make().unwrap().problems, [], "it shows what it should have");
+        let lied = world.trouble.lock().unwrap().silent_done;
+        world.heal();
+        let lock = world.backups.lock().unwrap();
+        let outcome = world.backups.verify(&lock, None, world.now).unwrap();
+        assert_eq!(outcome.problems.is_empty(), !lied, "{outcome:?}");
+        assert!(outcome.problems.iter().all(|problem| problem.what.contains(&vault)), "{outcome:?}");
+        assert!(outcome.backups.iter().flat_map(|backup| &backup.copies).all(|(_, state)| state.is_good()));
+        drop(lock);
+        world.assert_honest();
+        world.assert_no_litter();
     });
 }
 

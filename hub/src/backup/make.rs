@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 /// Left on the hub's disk whatever a backup needs.
-const RESERVE_BYTES: u64 = 64 << 20;
+pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
 
 /// Room for the copy, the compressed file, and the copy that is read again or back.
 const fn needed(database: u64) -> u64 {

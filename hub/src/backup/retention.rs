@@ -5,6 +5,9 @@
 //! * What lies in the future (the clock was wrong once) neither counts nor goes.
 //! * The newest verified backup of all stays, whatever the settings say.
 
+#[cfg(test)]
+mod years;
+
 use super::tier::{Tier, TierPlan};
 use std::collections::BTreeSet;
 

@@ -66,6 +66,7 @@ struct Made {
     keyless: Vec<String>,
     warnings: Vec<String>,
     stripped: bool,
+    keeps_authority: bool,
 }
 
 pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> {
@@ -92,9 +93,17 @@ fn set_up(folder: &Folder, arguments: &Arguments) -> Result<Made, InitError> {
     if let Some(source) = &arguments.adopt {
         adopt::look(source)?;
     }
+    // A new machine for a hub whose old one was lost: its devices know this authority.
+    let keeps_authority = folder.path().join("ca").exists();
+    if keeps_authority {
+        Authority::load(folder.path())?;
+    }
     let staging = Staging::begin(folder)?;
-    Authority::create(staging.path())?;
-    let made = build(&staging, arguments, &text, policy)?;
+    if !keeps_authority {
+        Authority::create(staging.path())?;
+    }
+    let mut made = build(&staging, arguments, &text, policy)?;
+    made.keeps_authority = keeps_authority;
     staging.put_in_place()?;
     Ok(made)
 }
@@ -102,10 +111,6 @@ fn set_up(folder: &Folder, arguments: &Arguments) -> Result<Made, InitError> {
 fn refuse_existing(folder: &Folder) -> Result<(), InitError> {
     if folder.database().symlink_metadata().is_ok() {
         return Err(InitError::Exists(folder.path().to_owned()));
-    }
-    let authority = folder.path().join("ca");
-    if authority.exists() {
-        return Err(CaError::Exists(authority).into());
     }
     Ok(())
 }
@@ -128,25 +133,27 @@ fn build(staging: &Staging, arguments: &Arguments, text: &str, policy: Policy) -
         adopt::copy(source, &path)?;
     }
     let conn = connection::open(&path)?;
-    let stripped = match source {
+    let (stripped, intruders) = match source {
         Some(_) => {
             let stripped = has_traces(&conn)?;
-            install::uninstall(&conn)?;
+            let intruders = install::uninstall(&conn)?;
             runner::adopt(&conn, clock::now().0)?;
-            stripped
+            (stripped, intruders)
         }
         None => {
             runner::apply_all(&conn, clock::now().0)?;
-            false
+            (false, Vec::new())
         }
     };
     conn.execute_batch(state::TABLES)?;
     state::set_text(&conn, state::POLICY, text)?;
     // The shipped policy names tables of every age of the program; an operator's own names what is there.
-    let warnings = match own_policy {
+    let mut warnings = match own_policy {
         true => policy::warnings(&policy, &conn)?,
         false => Vec::new(),
     };
+    let left_out = |what| format!("the file's {what} was left out: it names tables that are the hub's own");
+    warnings.extend(intruders.into_iter().map(left_out));
     drop(conn);
     let mut store = HubStore::open(&path, policy)?;
     let replica = std::sync::Arc::clone(store.replica());
@@ -160,7 +167,7 @@ fn build(staging: &Staging, arguments: &Arguments, text: &str, policy: Policy) -
     upkeep::vacuum_whole(conn, clock::now())?;
     // The file must be whole by itself when it is put in place.
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(Made { rows, keyless: replica.keyless.clone(), warnings, stripped })
+    Ok(Made { rows, keyless: replica.keyless.clone(), warnings, stripped, keeps_authority: false })
 }
 
 /// Whether the file comes from a hub or a device.
@@ -209,5 +216,12 @@ fn describe(folder: &Folder, arguments: &Arguments, made: &Made) -> String {
         "the hub is in {data}\n\nStart it:          tt-hub --data {data} serve\nInvite a device:   tt-hub \
          --data {data} invite NAME\n"
     ));
+    text.push_str(&if made.keeps_authority {
+        "the authority that was there already was kept: its devices know this hub; to go on with their database, \
+         `tt-hub restore` before anything else\n"
+            .to_owned()
+    } else {
+        format!("Keep a copy of {data}/ca elsewhere, in private: it is in no backup, and only with it devices know a new machine\n")
+    });
     text
 }

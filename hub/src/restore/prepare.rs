@@ -78,7 +78,7 @@ impl Restores {
                 Kind::OfAnotherHub => "it comes from another hub: only its rows were taken".to_owned(),
                 _ => "it has nothing of a hub: its rows were taken as new".to_owned(),
             });
-            strip(next, &present, now_ms).map_err(failed)?;
+            notes.extend(strip(next, &present, now_ms).map_err(failed)?);
         }
         let mut store = open_store(next)?;
         let conn = store.connection();
@@ -91,7 +91,8 @@ impl Restores {
             notes.push(format!("what devices had handed in cannot be read ({error}); it comes again"));
         }
         let now = Millis(now_ms);
-        let begun = match epoch::begin(conn, Some(&present), self.floor(conn, former.whole)?, now) {
+        let vouches = former.whole && vouches(&present, conn).map_err(failed)?;
+        let begun = match epoch::begin(conn, Some(&present), self.floor(conn, vouches)?, now) {
             Err(_) if !former.whole => {
                 notes.push(
                     "the present list of devices cannot be read: the backup's is used; look through `tt-hub edges` \
@@ -122,8 +123,8 @@ impl Restores {
     }
 
     /// What must not be given out again although the present file may not know it.
-    fn floor(&self, restored: &Connection, whole: bool) -> Result<Floor, RestoreError> {
-        if whole {
+    fn floor(&self, restored: &Connection, vouches: bool) -> Result<Floor, RestoreError> {
+        if vouches {
             return Ok(Floor::default());
         }
         let catalog = self.backups.catalog();
@@ -135,9 +136,11 @@ impl Restores {
             .query_row("SELECT coalesce(max(device), 0) FROM _sync_edge", [], |row| row.get(0))
             .map_err(|error| DatabaseError::new(&self.database, &error))?;
         let last = super::last(&self.root).and_then(|entry| entry.epoch).unwrap_or(0);
+        let reach = Reader::of_folder(&self.journal).reach().ok().flatten();
+        let (last_epoch, to) = reach.map_or((0, 0), |reach| (reach.last_epoch.0, reach.to.0));
         Ok(Floor {
-            epoch: Epoch(epochs.max().unwrap_or(0).max(last)),
-            version: Version(versions.max().unwrap_or(0) + VERSIONS_LEFT_OUT),
+            epoch: Epoch(epochs.max().unwrap_or(0).max(last).max(last_epoch)),
+            version: Version(versions.max().unwrap_or(0).max(to) + VERSIONS_LEFT_OUT),
             device: EdgeId(device.saturating_add(DEVICES_LEFT_OUT)),
         })
     }
@@ -154,8 +157,7 @@ fn open_former(former: Former<'_>) -> Result<Connection, RestoreError> {
 
 /// What kind of file it is.
 pub(super) fn kind(restored: &Connection, present: &Connection) -> rusqlite::Result<Kind> {
-    let sql =
-        "SELECT count(*) = 3 FROM sqlite_schema WHERE name IN ('_sync_state', '_sync_merged', '_sync_edge')";
+    let sql = "SELECT count(*) = 3 FROM sqlite_schema WHERE type = 'table' AND name IN ('_sync_state', '_sync_merged', '_sync_edge')";
     let is_hub: bool = restored.query_row(sql, [], |row| row.get(0))?;
     if !is_hub || state::get(restored, state::DEVICE)? != Some(i64::from(EdgeId::HUB.0)) {
         return Ok(Kind::Foreign);
@@ -163,6 +165,17 @@ pub(super) fn kind(restored: &Connection, present: &Connection) -> rusqlite::Res
     // A present file that cannot say is taken for the same hub's: only that can be restored exactly.
     let same = epoch::of_one_hub(restored, present).unwrap_or(true);
     Ok(if same { Kind::Own } else { Kind::OfAnotherHub })
+}
+
+/// Whether the present database comes after the restored one, so that it knows what was ever given out. One that was
+/// just made on a new machine does not.
+fn vouches(present: &Connection, restored: &Connection) -> rusqlite::Result<bool> {
+    let device = |conn: &Connection| {
+        conn.query_row("SELECT coalesce(max(device), 0) FROM _sync_edge", [], |row| row.get::<_, i64>(0))
+    };
+    let comes_after = |name| Ok(state::get(present, name)? >= state::get(restored, name)?);
+    let after: rusqlite::Result<bool> = comes_after(state::EPOCH);
+    Ok(after? && comes_after(state::VERSION)? && device(present)? >= device(restored)?)
 }
 
 /// The tables that this program makes, and what they are made of, against the file's.
@@ -217,14 +230,17 @@ fn copy(fetched: &Path, next: &Path) -> rusqlite::Result<()> {
     }
 }
 
-/// Takes away what is left of a device or another hub, and gives it this hub's policy.
-fn strip(next: &Path, present: &Connection, now_ms: i64) -> rusqlite::Result<()> {
+/// Takes away what is left of a device or another hub, and gives it this hub's policy. Gives what a person should
+/// know.
+fn strip(next: &Path, present: &Connection, now_ms: i64) -> rusqlite::Result<Vec<String>> {
     let conn = connection::open(next)?;
-    uninstall(&conn)?;
+    let intruders = uninstall(&conn)?;
     runner::adopt(&conn, now_ms).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     conn.execute_batch(state::TABLES)?;
     let text = state::get_text(present, state::POLICY).ok().flatten();
-    state::set_text(&conn, state::POLICY, text.as_deref().unwrap_or(policy::SHIPPED))
+    state::set_text(&conn, state::POLICY, text.as_deref().unwrap_or(policy::SHIPPED))?;
+    let note = |what| format!("its {what} was left out: it names tables that are the hub's own");
+    Ok(intruders.into_iter().map(note).collect())
 }
 
 /// Opens it as the daemon will: what does not work is found out now.

@@ -1,13 +1,12 @@
 //! From a backup to a moment after it: the journal is replayed onto the fetched file.
 //!
-//! The hub's own journal is asked first, then that in each vault: one of them may have burnt.
+//! The journal that goes furthest is asked first, the hub's own or one in a vault: any of them may have burnt.
 
 use super::prepare::{in_one_file, open_store};
-use super::{RestoreError, Restores, Target};
+use super::{RestoreError, Restores, Target, journal};
 use crate::backup::manifest::Manifest;
 use crate::journal::reader::Reader;
 use crate::journal::replay::{self, Replayed};
-use crate::journal::ship::PART;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -77,6 +76,18 @@ pub(super) fn journals(restores: &Restores) -> impl Iterator<Item = (String, Rea
         (format!("the vault {}", vault.name()), Reader::of_vault(vault.part(PART)))
     });
     std::iter::once(own).chain(vaults)
+    for journal::Found { place, reader, .. } in journal::all(restores) {
+        // Nobody has the file open, and an attempt that stopped half way has left it unusable.
+        fs::copy(untouched, database).map_err(failed)?;
+        match attempt(database, &reader, target) {
+            Ok(done) => {
+                notes.extend(ended_early(&done, target));
+                return Ok(notes);
+            }
+            Err(reason) => notes.push(format!("the journal of {place} was not used: {reason}")),
+        }
+    }
+    Err(RestoreError::Journal { to: target.to_string(), id: manifest.id.clone(), why: notes.join("; ") })
 }
 
 fn attempt(database: &Path, reader: &Reader, target: Target) -> Result<Replayed, String> {

@@ -1,20 +1,20 @@
 //! Fetches what is to be restored: a verified copy from any vault, or a file from anywhere.
 
 use super::choice::{Target, What, as_file};
+use super::unpack::{UnpackError, unpack};
 use super::{RestoreError, Restores, record, replay};
 use crate::backup::check;
 use crate::backup::contents;
 use crate::backup::manifest::{MANIFEST_BYTES_MAX, Manifest, manifest_file};
-use crate::backup::pack::{CHUNK_BYTES, pump, sha256};
+use crate::backup::pack::sha256;
 use crate::backup::vault::{self, FolderVault, Vault};
 use crate::backup::{Listed, calendar};
 use crate::database::DatabaseError;
-use flate2::read::MultiGzDecoder;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
@@ -125,12 +125,19 @@ fn from_file(path: &Path, to: &Path) -> Result<Source, RestoreError> {
     if !path.exists() {
         return Err(RestoreError::Unknown(what));
     }
+    // A pipe would keep us waiting for ever.
+    if !path.is_file() {
+        return Err(unusable("it is no file".to_owned()));
+    }
     let mut notes = Vec::new();
     check_sum(path).map_err(unusable)?;
     let is_packed = path.extension().is_some_and(|ending| ending == "gz");
     match manifest_beside(path) {
         Some((vault, manifest)) => check::fetch(&vault, &manifest, to).map_err(unusable)?,
-        None if is_packed => unpack(path, to).map_err(|error| unusable(in_words(&error)))?,
+        None if is_packed => unpack(path, to).map_err(|error| match error {
+            UnpackError::Io(error) => unusable(in_words(&error)),
+            error => unusable(error.to_string()),
+        })?,
         None => copy(path, to).map_err(unusable)?,
     }
     if !has_header(to).map_err(|error| unusable(in_words(&error)))? {
@@ -177,13 +184,6 @@ fn manifest_beside(path: &Path) -> Option<(FolderVault, Manifest)> {
     let bytes = vault::get(&vault, &manifest_file(id), MANIFEST_BYTES_MAX).ok()?;
     let manifest = Manifest::from_bytes(id, &bytes).ok()?;
     vault.list().ok()?.contains(&manifest.file).then_some((vault, manifest))
-}
-
-fn unpack(path: &Path, to: &Path) -> io::Result<()> {
-    let mut decoder = MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, File::open(path)?));
-    let mut out = BufWriter::with_capacity(CHUNK_BYTES, File::create(to)?);
-    pump(&mut decoder, |bytes| out.write_all(bytes))?;
-    out.flush()
 }
 
 /// A database as it is now, with its log, also while a program has it open.

@@ -103,13 +103,20 @@ pub fn flaws(conn: &Connection, tracked: &Tracked) -> rusqlite::Result<Vec<Strin
     Ok(triggers::of(&tracked.table, tracked.tid).into_iter().filter_map(flaw).collect())
 }
 
-/// Removes every trace of ours from a file.
+/// Removes every trace of ours from a file, and the program's triggers and views that name our tables: they would
+/// fail without them, and write into the tables that we make next. Gives what these were.
 ///
 /// # Errors
 /// When SQLite fails.
-pub fn uninstall(conn: &Connection) -> rusqlite::Result<()> {
+pub fn uninstall(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     for name in existing_triggers(conn)?.keys() {
         conn.execute_batch(&format!("DROP TRIGGER {};", ident(name)))?;
+    }
+    let mut intruders = Vec::new();
+    for (kind, name) in intruders_in(conn)? {
+        // A trigger of a view has gone with it.
+        conn.execute_batch(&format!("DROP {kind} IF EXISTS {};", ident(&name)))?;
+        intruders.push(format!("{kind} {name}"));
     }
     // Tables before indexes: those on tables of ours go with them.
     for kind in ["table", "index"] {
@@ -120,7 +127,26 @@ pub fn uninstall(conn: &Connection) -> rusqlite::Result<()> {
             conn.execute_batch(&format!("DROP {kind} {};", ident(&name)))?;
         }
     }
-    Ok(())
+    Ok(intruders)
+}
+
+fn intruders_in(conn: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let sql =
+        "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY type, name";
+    let mut statement = conn.prepare(sql)?;
+    let all = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
+    let all: Vec<(String, String, String)> = all.collect::<rusqlite::Result<_>>()?;
+    let intruders = all.into_iter().filter(|(.., sql)| names_ours(sql));
+    Ok(intruders.map(|(kind, name, _)| (kind, name)).collect())
+}
+
+/// Whether a name in it begins as those of our tables do; `last_sync_at` does not.
+fn names_ours(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    let begins = |(at, _): (usize, &str)| {
+        !sql[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == '$')
+    };
+    sql.match_indices("_sync_").any(begins)
 }
 
 fn upgrade_keys(conn: &Connection, policy: &Policy) -> Result<(), InstallError> {

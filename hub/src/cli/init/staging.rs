@@ -56,12 +56,16 @@ impl Staging {
         Ok(path)
     }
 
-    /// Puts authority, settings and database in place, in this order. Settings that the operator has put
-    /// there before stay.
+    /// Puts authority, settings and database in place, in this order. An authority and settings that
+    /// the operator has put there before stay.
     pub(super) fn put_in_place(mut self) -> Result<(), InitError> {
         let staged = Folder::new(&self.path);
         let (authority, staged_authority) = (self.folder.path().join("ca"), self.path.join("ca"));
-        durable::put_in_place(&staged_authority, &authority).map_err(|source| failed(&authority, source))?;
+        let is_new = staged_authority.exists();
+        if is_new {
+            durable::put_in_place(&staged_authority, &authority)
+                .map_err(|source| failed(&authority, source))?;
+        }
         let database = self.folder.database();
         let config = self.folder.config();
         let placed = || {
@@ -72,7 +76,9 @@ impl Staging {
         };
         if let Err(source) = placed() {
             // Back into the staging folder, which is about to be removed.
-            let _ = durable::put_in_place(&authority, &staged_authority);
+            if is_new {
+                let _ = durable::put_in_place(&authority, &staged_authority);
+            }
             return Err(failed(&database, source));
         }
         self.done = true;
