@@ -24,3 +24,4 @@ mod space;
 mod span;
 pub mod store;
 mod upkeep;
+mod view;
