@@ -17,6 +17,7 @@ mod dice;
 pub mod engine;
 mod folder;
 mod health;
+mod http;
 pub mod journal;
 pub mod link;
 mod restore;
