@@ -134,6 +134,17 @@ impl Backups {
         tier::due(&self.plans, filled.into_iter(), now, &self.zone)
     }
 
+    /// What an operator wants who asks for a backup: this tier, or an hourly one and each coarser one that is due.
+    pub(crate) fn wanted(&self, tier: Option<Tier>, now: i64) -> Vec<Tier> {
+        tier.map_or_else(
+            || {
+                let due = self.due(now).into_iter().filter(|tier| *tier != Tier::Hourly);
+                [Tier::Hourly].into_iter().chain(due).collect()
+            },
+            |tier| vec![tier],
+        )
+    }
+
     /// The slots of all tiers in which a moment lies.
     pub(crate) fn slots(&self, now: i64) -> Vec<String> {
         self.plans.iter().map(|plan| self.slot(plan, now)).collect()

@@ -25,6 +25,7 @@ use crate::database::DatabaseError;
 use crate::devices::DevicesError;
 use crate::folder::FolderError;
 use crate::store::migrate::MigrateError;
+use crate::view::ViewError;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -129,7 +130,7 @@ enum CliError {
     #[error("{0}")]
     Usage(String),
     #[error(transparent)]
-    Value(#[from] crate::store::decide::value::ValueError),
+    View(ViewError),
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
     #[error("there is no conflict {0}: `tt-hub conflicts --all` lists them")]
@@ -138,6 +139,15 @@ enum CliError {
     Unhealthy,
     #[error("cannot print: {0}")]
     Output(#[from] std::io::Error),
+}
+
+impl From<ViewError> for CliError {
+    fn from(error: ViewError) -> Self {
+        match error {
+            ViewError::Key(usage) => Self::Usage(usage),
+            error => Self::View(error),
+        }
+    }
 }
 
 impl From<MigrateError> for CliError {

@@ -24,8 +24,10 @@ const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOS
 pub(crate) struct Config {
     /// Where devices connect.
     pub(crate) listen: SocketAddr,
-    /// Where the health check answers.
+    /// Where the operator's page, the API and the metrics are.
     pub(crate) http: SocketAddr,
+    /// Names under which they may be asked besides this machine's own.
+    pub(crate) http_names: Vec<String>,
     /// What tokens carry; empty: the listening address.
     pub(crate) advertise: Vec<String>,
     /// Tiers and vaults.
@@ -57,6 +59,8 @@ impl Default for Journal {
 struct Written {
     listen: Option<SocketAddr>,
     http: Option<SocketAddr>,
+    #[serde(default)]
+    http_names: Vec<String>,
     advertise: Option<Spanned<Vec<String>>>,
     #[serde(default)]
     backup: backup::Settings,
@@ -109,6 +113,7 @@ impl Config {
         let config = Self {
             listen: written.listen.unwrap_or(LISTEN),
             http: written.http.unwrap_or(HTTP),
+            http_names: written.http_names,
             advertise: written.advertise.map(Spanned::into_inner).unwrap_or_default(),
             backup: written.backup,
             journal: written.journal,

@@ -12,7 +12,7 @@ mod backups;
 mod control;
 mod event;
 mod feeds;
-mod health;
+mod line;
 mod links;
 mod lock;
 mod recorder;
@@ -20,13 +20,14 @@ mod snapshots;
 mod watch;
 mod writer;
 
-use crate::backup::{BackupError, Backups};
+use crate::backup::{self, BackupError, Backups};
 use crate::ca::{Authority, CaError};
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::control::Host;
 use crate::database::{self, DatabaseError};
 use crate::folder::{Folder, FolderError};
+use crate::http::{self, Access, TokenError, Web};
 use crate::journal::ship::{self, Course};
 use crate::journal::watermark::Watermark;
 use crate::link::{LinkError, Listener};
@@ -35,7 +36,7 @@ use crate::store::history::Keep;
 use crate::store::{HubStore, StoreError};
 use crate::upkeep;
 use event::{EVENTS_MAX, Event, Shared};
-use health::Health;
+pub(crate) use line::Line;
 pub(crate) use lock::Lock;
 use snapshots::Snapshots;
 use std::io::{self, IsTerminal as _};
@@ -64,7 +65,7 @@ pub(crate) struct Arguments {
     /// UDP address on which devices connect; port 0 lets the system choose.
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
-    /// TCP address of the health check.
+    /// TCP address of the operator's page, the API and the metrics.
     #[arg(long, value_name = "IP:PORT")]
     http: Option<SocketAddr>,
     /// Address under which devices reach this hub; kept in hub.toml. May be given several times.
@@ -92,6 +93,8 @@ pub(crate) enum DaemonError {
     Link(#[from] LinkError),
     #[error(transparent)]
     Restore(Box<RestoreError>),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("the policy kept in the database: {0}")]
     Policy(#[from] PolicyError),
     #[error("cannot open the database {path}: {source}", path = .path.display())]
@@ -215,6 +218,8 @@ struct Listening {
     keep_days: u32,
     keep: Keep,
     maintenance: upkeep::Settings,
+    settings: backup::Settings,
+    access: Access,
 }
 
 impl Listening {
@@ -238,6 +243,7 @@ impl Listening {
         let restores = Restores::open(&folder, &config.backup).map_err(failed)?;
         let vaults = Some(Backups::open(&folder, &config.backup)?);
         let (keep, maintenance) = (config.retention, config.maintenance);
+        let access = Access::open(&folder, http, &config.http_names)?;
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
         let host = Host { fingerprint: authority.fingerprint(), addresses: config.addresses(quic) };
         Ok(Self {
@@ -256,6 +262,8 @@ impl Listening {
             keep_days: config.journal.keep_days,
             keep,
             maintenance,
+            settings: config.backup,
+            access,
         })
     }
 }
@@ -268,7 +276,7 @@ fn run(runtime: &Runtime, mut listening: Listening, mut store: HubStore) -> Resu
     }
     store.follow_watermark(watermark.clone());
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
-    let shared = Shared::new(events, store.version());
+    let shared = Shared::new(events, store.version(), watermark.clone());
     let path = listening.folder.database();
     let feeds = feeds::begin(&path, shared.events.clone())?;
     let audits = audits::begin(&path, shared.events.clone())?;
@@ -321,10 +329,13 @@ async fn serve_links(
         stop: [mut terminate, mut interrupt],
         restores,
         keep_days,
+        settings,
+        access,
         ..
     } = listening;
     let snapshots = Arc::new(Snapshots::new(&folder, Arc::clone(shared))?);
-    tokio::spawn(Health::new(Arc::clone(shared)).serve(http_listener));
+    let web = Web::new(folder, settings, Line::new(Arc::clone(shared)), access);
+    tokio::spawn(http::serve(web, http_listener));
     tokio::spawn(backups::keep(restores, keep_days));
     tokio::spawn(control.serve(shared.events.clone()));
     let outcome = tokio::select! {

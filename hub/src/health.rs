@@ -13,7 +13,7 @@ mod backups;
 mod database;
 mod space;
 
-use crate::backup::{BackupError, Backups, Settings};
+use crate::backup::{BackupError, Backups, Catalog, Settings};
 use crate::control;
 use crate::folder::Folder;
 use crate::restore::drill;
@@ -105,8 +105,15 @@ pub(crate) fn look(
     let opened = Backups::open(folder, settings)?;
     let catalog = opened.catalog();
     let mut checks = vec![database::file(folder), daemon];
-    checks.extend(backups::all(&opened, &catalog, now));
-    checks.push(backups::drill(drill::last(&folder.path().join("backups")).as_ref(), &catalog, now));
-    checks.push(space::disks(folder, &opened));
+    checks.extend(besides(folder, &opened, &catalog, now));
     Ok(Report { checks })
+}
+
+/// All but the database and the daemon: what can be looked at often.
+pub(crate) fn besides(folder: &Folder, opened: &Backups, catalog: &Catalog, now: i64) -> Vec<Check> {
+    let mut checks = Vec::new();
+    checks.extend(backups::all(opened, catalog, now));
+    checks.push(backups::drill(drill::last(&folder.path().join("backups")).as_ref(), catalog, now));
+    checks.push(space::disks(folder, opened));
+    checks
 }

@@ -11,6 +11,7 @@
 //! * `maintain`: statistics and free pages, beside the daemon and alone
 //! * `backup`: what is listed restores
 //! * `health`: is all well, for people and scripts
+//! * `http`: the page's server: what it tells and does, and whom it refuses
 //! * `restore`: what a backup held is the database again, or nothing has changed
 //! * `daemon`: where it listens, that it is alone, and how it stops
 
@@ -24,6 +25,8 @@ mod daemon;
 mod decide;
 #[path = "cli/health.rs"]
 mod health;
+#[path = "cli/http.rs"]
+mod http;
 #[path = "cli/init.rs"]
 mod init;
 #[path = "cli/maintain.rs"]

@@ -10,6 +10,7 @@ use crate::backup::{BackupError, BackupLock, Backups, Listed, Outcome, Problem, 
 use crate::clock;
 use crate::config::Config;
 use crate::folder::Folder;
+use crate::view;
 use serde_json::{Value as Json, json};
 
 #[derive(clap::Args)]
@@ -52,16 +53,10 @@ impl Work {
 pub(super) fn make(place: &Place, arguments: &MakeArguments) -> Result<(), CliError> {
     let work = Work::begin(place)?;
     let lock = work.lock()?;
-    let tiers = arguments.tier.map_or_else(
-        || {
-            let due = work.backups.due(work.now).into_iter().filter(|tier| *tier != Tier::Hourly);
-            [Tier::Hourly].into_iter().chain(due).collect()
-        },
-        |tier| vec![tier],
-    );
+    let tiers = work.backups.wanted(arguments.tier, work.now);
     let Outcome { backups, problems } = work.backups.make(&lock, &tiers, work.now)?;
     if place.json {
-        let first = backups.first().map(|backup| shape::backup(backup, &work.backups.vaults));
+        let first = backups.first().map(|backup| view::backups::backup(backup, &work.backups.vaults));
         output::json(&first.unwrap_or(Json::Null))?;
     } else {
         for backup in &backups {
@@ -118,7 +113,7 @@ pub(super) fn prune(place: &Place, arguments: &PruneArguments) -> Result<(), Cli
 
 fn print_list(place: &Place, work: &Work, backups: &[Listed]) -> Result<(), CliError> {
     if place.json {
-        let list = backups.iter().map(|backup| shape::backup(backup, &work.backups.vaults));
+        let list = backups.iter().map(|backup| view::backups::backup(backup, &work.backups.vaults));
         return Ok(output::json(&Json::Array(list.collect()))?);
     }
     if backups.is_empty() {

@@ -6,15 +6,14 @@ mod decide;
 use super::{CliError, Place, output};
 use crate::clock;
 use crate::database;
-use crate::devices;
 use crate::folder::Folder;
 use crate::store::conflict::Kind;
 use crate::store::conflict::page::{self, Filter, Page};
+use crate::view::names::Names;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use decide::{Side, Which};
 use rusqlite::Connection;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -87,7 +86,7 @@ fn kind() -> impl TypedValueParser<Value = Kind> {
 pub(super) fn run(place: &Place, arguments: Arguments) -> Result<(), CliError> {
     let folder = Folder::of_hub(&place.data)?;
     let conn = database::open(&folder.database())?;
-    let names = names(&conn)?;
+    let names = Names::read(&conn)?;
     let filter = arguments.chosen.filter(arguments.all, &names)?;
     let desk = decide::Desk { place, folder: &folder, conn: &conn, names: &names };
     match arguments.action {
@@ -122,36 +121,6 @@ fn no_filter(filter: &Filter) -> Result<(), CliError> {
     Err(CliError::Usage(
         "--table, --device and --kind choose among many: leave them out, or say `all`".into(),
     ))
-}
-
-/// Names of the devices by number.
-pub(super) struct Names(BTreeMap<u16, String>);
-
-pub(super) fn names(conn: &Connection) -> Result<Names, CliError> {
-    let devices = devices::list(conn)?.into_iter();
-    Ok(Names(devices.map(|device| (device.device.0, device.name)).collect()))
-}
-
-impl Names {
-    pub(super) fn of(&self, device: u16) -> String {
-        match self.0.get(&device) {
-            Some(name) => name.clone(),
-            None if device == 0 => "hub".to_owned(),
-            None => format!("device {device}"),
-        }
-    }
-
-    /// All devices that have or had this name.
-    fn numbers(&self, name: &str) -> Result<Vec<u16>, CliError> {
-        let known = self.0.keys().copied().filter(|device| self.of(*device) == name);
-        let mut numbers: Vec<u16> = known.chain((name == "hub").then_some(0)).collect();
-        numbers.extend(name.strip_prefix("device ").and_then(|number| number.parse::<u16>().ok()));
-        if numbers.is_empty() {
-            let reason = format!("there is no device `{name}`: `tt-hub edges` lists them");
-            return Err(CliError::Refused(reason));
-        }
-        Ok(numbers)
-    }
 }
 
 fn list(place: &Place, conn: &Connection, filter: &Filter, names: &Names) -> Result<(), CliError> {
@@ -291,15 +260,5 @@ mod tests {
         let text = describe(&entry, 120_000);
         assert!(text.contains("decided  dismissed, 60 s ago\n") && !text.contains("take 7"), "{text}");
         assert!(!suggestions(&entry).contains("edit"));
-    }
-
-    #[test]
-    fn a_name_means_every_device_that_has_had_it() {
-        let names =
-            Names([(1, "a"), (2, "b"), (3, "a")].map(|(device, name)| (device, name.to_owned())).into());
-        assert_eq!(names.numbers("a").unwrap(), [1, 3]);
-        assert_eq!(names.numbers("hub").unwrap(), [0]);
-        assert_eq!(names.numbers("device 9").unwrap(), [9]);
-        assert!(names.numbers("c").unwrap_err().to_string().contains("no device `c`"));
     }
 }

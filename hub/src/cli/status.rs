@@ -14,6 +14,7 @@ use crate::journal::standing::Standing;
 use crate::restore;
 use crate::store::conflict;
 use crate::upkeep::Look;
+use crate::view;
 use rusqlite::Connection;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -56,9 +57,9 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
     let mut counted = BTreeMap::from([("connected", 0), ("away", 0), ("blocked", 0), ("revoked", 0)]);
     let devices = devices::list(&conn)?;
     for device in &devices {
-        *counted.entry(edges::state(device, &linked)).or_insert(0) += 1;
+        *counted.entry(view::devices::state(device, &linked)).or_insert(0) += 1;
     }
-    let clocks_off: Map<String, Json> = edges::clocks_off(&devices)
+    let clocks_off: Map<String, Json> = view::devices::clocks_off(&devices)
         .into_iter()
         .map(|(name, offset)| (name.to_owned(), json!(offset)))
         .collect();

@@ -123,7 +123,10 @@ async fn pause(
     say(&mut writing, &reply).await
 }
 
-async fn ask(events: &mpsc::Sender<Event>, event: impl FnOnce(oneshot::Sender<Reply>) -> Event) -> Reply {
+pub(super) async fn ask(
+    events: &mpsc::Sender<Event>,
+    event: impl FnOnce(oneshot::Sender<Reply>) -> Event,
+) -> Reply {
     let (answer, reply) = oneshot::channel();
     // When the writer is gone, so is the answer's sender.
     let _ = events.send(event(answer)).await;

@@ -1,11 +1,13 @@
 //! What the other threads tell the writer, and what they share with it.
 
 use crate::control::{Reply, Request};
+use crate::http::Traffic;
+use crate::journal::watermark::Watermark;
 use crate::store::StoreError;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tt_protocol::audit::Compared;
 use tt_protocol::enrol::{EnrolReply, EnrolRequest};
 use tt_protocol::frame::{EdgeFrame, HubFrame};
@@ -82,16 +84,25 @@ pub(super) struct Shared {
     written: AtomicBool,
     pauses: AtomicU64,
     failing: Mutex<Option<String>>,
+    linked: Mutex<Vec<u16>>,
+    watermark: Watermark,
+    /// Told whenever something has changed that people see.
+    pub(super) changes: watch::Sender<()>,
+    pub(super) traffic: Traffic,
 }
 
 impl Shared {
-    pub(super) fn new(events: mpsc::Sender<Event>, version: Version) -> Arc<Self> {
+    pub(super) fn new(events: mpsc::Sender<Event>, version: Version, watermark: Watermark) -> Arc<Self> {
         Arc::new(Self {
             events,
             version: AtomicU64::new(version.0),
             written: AtomicBool::new(false),
             pauses: AtomicU64::new(0),
             failing: Mutex::default(),
+            linked: Mutex::default(),
+            watermark,
+            changes: watch::Sender::default(),
+            traffic: Traffic::default(),
         })
     }
 
@@ -101,7 +112,9 @@ impl Shared {
     }
 
     pub(super) fn set_version(&self, version: Version) {
-        self.version.store(version.0, Ordering::Release);
+        if self.version.swap(version.0, Ordering::AcqRel) != version.0 {
+            self.tell_changed();
+        }
     }
 
     /// How often the database was let go of: what was read before is not what it is now.
@@ -134,5 +147,26 @@ impl Shared {
 
     pub(super) fn set_failing(&self, reason: Option<String>) {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        self.tell_changed();
+    }
+
+    /// Something has changed that people see.
+    pub(super) fn tell_changed(&self) {
+        self.changes.send_replace(());
+    }
+
+    /// Devices that are linked now, by number.
+    pub(super) fn linked(&self) -> Vec<u16> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_linked(&self, mut linked: Vec<u16>) {
+        linked.sort_unstable();
+        *self.linked.lock().unwrap_or_else(PoisonError::into_inner) = linked;
+        self.tell_changed();
+    }
+
+    pub(super) fn watermark(&self) -> Version {
+        self.watermark.version()
     }
 }

@@ -103,7 +103,7 @@ impl Link {
             goodbye = &mut closing => return say(&self.connection, &goodbye.unwrap_or_else(|_| stopping())),
         };
         let Ok((send, receive)) = stream else { return };
-        let sending = tokio::spawn(send_frames(send, queue));
+        let sending = tokio::spawn(send_frames(send, queue, edge, Arc::clone(&self.shared)));
         tokio::select! {
             () = self.read_frames(edge, receive) => {}
             () = self.serve_snapshots(edge) => {}
@@ -124,6 +124,7 @@ impl Link {
             let error = match receiver.recv().await {
                 Ok(Some(bytes)) => match from_bytes::<EdgeFrame>(&bytes) {
                     Ok(frame) => {
+                        self.shared.traffic.received(edge, bytes.len());
                         if self.shared.events.send(Event::Frame(self.id, frame)).await.is_err() {
                             return;
                         }
@@ -158,11 +159,18 @@ impl Link {
     }
 }
 
-async fn send_frames(send: SendStream, mut queue: mpsc::Receiver<HubFrame>) -> Option<SendStream> {
+async fn send_frames(
+    send: SendStream,
+    mut queue: mpsc::Receiver<HubFrame>,
+    edge: EdgeId,
+    shared: Arc<Shared>,
+) -> Option<SendStream> {
     let mut sender = FrameSender::new(send);
     while let Some(frame) = queue.recv().await {
         // The reading side hears of a lost link, too, and ends it.
-        sender.send(&to_bytes(&frame)).await.ok()?;
+        let bytes = to_bytes(&frame);
+        sender.send(&bytes).await.ok()?;
+        shared.traffic.sent(edge, bytes.len());
     }
     sender.finish();
     Some(sender.into_stream())

@@ -205,11 +205,17 @@ impl Writer {
         }
     }
 
+    /// Tells those who watch which devices are linked now.
+    fn tell_linked(&self) {
+        self.shared.set_linked(self.links.values().map(|(edge, _)| edge.0).collect());
+    }
+
     fn down(&mut self, link: LinkId) {
         if let Some((edge, _)) = self.links.remove(&link) {
             self.recorder.unlinked(edge);
         }
         self.with(|engine| engine.link_down(link));
+        self.tell_linked();
     }
 
     fn close(&mut self, link: LinkId, goodbye: Goodbye) {
@@ -219,6 +225,7 @@ impl Writer {
             // A link that has ended needs no goodbye.
             let _ = outlet.close.send(goodbye);
         }
+        self.tell_linked();
     }
 
     fn step(&mut self) {
@@ -347,6 +354,7 @@ impl Writer {
             // A link that has ended needs no goodbye.
             let _ = outlet.close.send(Goodbye::Later(reason.to_owned()));
         }
+        self.tell_linked();
     }
 
     fn try_again(&mut self) {

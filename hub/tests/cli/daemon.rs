@@ -4,13 +4,12 @@ use crate::program::{DEADLINE, Folder};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 use tt_protocol::token::Token;
 
-fn addresses(folder: &Folder) -> Json {
+pub(crate) fn addresses(folder: &Folder) -> Json {
     serde_json::from_str(&fs::read_to_string(folder.data().join("hub.addr.json")).unwrap()).unwrap()
 }
 
@@ -83,24 +82,6 @@ fn a_taken_port_is_named() {
     let said = folder.hub(&["serve", "--listen", "127.0.0.1:0", "--http", &taken]).failure();
     assert!(said.contains(&taken) && said.contains("--http"), "{said}");
     assert!(!folder.data().join("hub.addr.json").exists());
-}
-
-#[test]
-fn it_is_healthy() {
-    let folder = Folder::with_hub();
-    let _daemon = folder.serve();
-    let http = addresses(&folder)["http"].as_str().unwrap().to_owned();
-    let get = |path: &str| {
-        let mut stream = TcpStream::connect(&http).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: hub\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    let answer = get("/healthz");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
-    assert!(get("/else").starts_with("HTTP/1.1 404 "));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Many entries go in commits of a few hundred, so that devices are not kept waiting. What failed is tried
 //! again as long as others succeed: a row may need another one that comes after it in the list.
 
-use super::{CliError, Names, Place, no_filter, output};
+use super::{CliError, Place, no_filter, output};
 use crate::clock;
 use crate::control::decision::{self, DECISIONS_MAX, Outcome, Wish};
 use crate::control::{self, Reply, Request};
@@ -11,12 +11,13 @@ use crate::daemon::{self, DaemonError, Lock};
 use crate::folder::Folder;
 use crate::store::HubStore;
 use crate::store::conflict::page::{self, Filter, Page};
-use crate::store::decide::{Decided, Decision, value};
+use crate::store::decide::{Decided, Decision};
+use crate::view::conflicts;
+use crate::view::names::Names;
 use rusqlite::Connection;
 use serde_json::Value as Json;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::str::FromStr;
-use tt_migrations::shape::Schema;
 
 /// Rounds in which what failed is tried again.
 const ROUNDS_MAX: usize = 10;
@@ -93,14 +94,7 @@ struct Tally {
 
 impl Desk<'_> {
     pub(super) fn edit(&self, id: i64, values: &[String]) -> Result<(), CliError> {
-        let entry = page::find(self.conn, id, |device| self.names.of(device))?;
-        let entry = entry.ok_or(CliError::NoConflict(id))?;
-        let table = entry["table"].as_str().unwrap_or_default();
-        let schema = Schema::read(self.conn)?;
-        let table = schema.table(table).ok_or_else(|| {
-            CliError::Refused(format!("conflict {id} stays open: the hub has no table `{table}`"))
-        })?;
-        let decision = Decision::Edit(value::read(table, values)?);
+        let decision = conflicts::edit(self.conn, id, values)?;
         self.one(id, &decision)
     }
 
@@ -121,14 +115,14 @@ impl Desk<'_> {
             confirm(ids.len())?;
         }
         let tally = self.carry_out(&ids, decision)?;
-        self.print(&tally, &format!("{} of {} closed\n", tally.closed.len(), conflicts(ids.len())))?;
+        self.print(&tally, &format!("{} of {} closed\n", tally.closed.len(), counted(ids.len())))?;
         if tally.failed.is_empty() {
             return Ok(());
         }
         for (_, reason) in &tally.failed {
             eprintln!("tt-hub: {reason}");
         }
-        let (failed, all) = (tally.failed.len(), conflicts(ids.len()));
+        let (failed, all) = (tally.failed.len(), counted(ids.len()));
         Err(CliError::Refused(format!("{failed} of {all} could not be closed; the reasons are above")))
     }
 
@@ -220,13 +214,13 @@ impl Desk<'_> {
     }
 }
 
-fn conflicts(count: usize) -> String {
+fn counted(count: usize) -> String {
     if count == 1 { "1 conflict".to_owned() } else { format!("{count} conflicts") }
 }
 
 /// Asks whether really everything is meant. A script says so with `--yes`.
 fn confirm(count: usize) -> Result<(), CliError> {
-    let all = conflicts(count);
+    let all = counted(count);
     if !io::stdin().is_terminal() {
         return Err(CliError::Usage(format!(
             "`all` without --table, --device or --kind means {all}: add --yes if you mean that"

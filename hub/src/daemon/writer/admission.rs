@@ -40,6 +40,7 @@ impl Writer {
             let edge = device.device;
             self.recorder.linked(device, &address.to_string());
             self.links.insert(link, (edge, outlet));
+            self.tell_linked();
             let actions = self.engine.as_mut().map(|engine| engine.link_up(link, edge));
             for action in actions.into_iter().flatten() {
                 if let Action::Close(old, reason) = action {
@@ -165,6 +166,7 @@ impl Writer {
         let recorded = self.recorder.write(conn, &linked, clock::now()).and_then(|()| devices::list(conn));
         match recorded {
             Ok(devices) => {
+                self.shared.tell_changed();
                 for device in devices {
                     if device.revoked_at.is_some() && linked.contains(&device.device) {
                         engine.refuse(device.device, REVOKED);

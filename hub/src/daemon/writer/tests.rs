@@ -36,7 +36,7 @@ fn bench() -> Bench {
     let (feeds, jobs) = queue::channel();
     let host = Host { fingerprint: authority.fingerprint(), addresses: vec!["hub:1".into()] };
     let writer = Writer::new(Parts {
-        shared: Shared::new(events, store.version()),
+        shared: Shared::new(events, store.version(), Watermark::default()),
         store,
         path,
         host,

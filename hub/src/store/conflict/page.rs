@@ -104,6 +104,17 @@ pub fn ids(conn: &Connection, filter: &Filter, page: Page) -> Result<Vec<i64>> {
     select(conn, "id", filter, page, |row| row.get(0))
 }
 
+/// How many open entries there are of each kind.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn open_by_kind(conn: &Connection) -> Result<Vec<(String, u64)>> {
+    let sql = "SELECT kind, count(*) FROM _sync_conflict WHERE state = 'open' GROUP BY kind ORDER BY kind";
+    let mut statement = conn.prepare_cached(sql)?;
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+    statement.query_map([], row)?.collect()
+}
+
 /// One entry, open or closed.
 ///
 /// # Errors
