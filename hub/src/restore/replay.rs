@@ -68,26 +68,9 @@ pub(super) fn from_any<T>(
     Ok((None, notes))
 }
 
-/// The journals that there may be, the hub's own first.
+/// The journals that there may be, the one that goes furthest first.
 pub(super) fn journals(restores: &Restores) -> impl Iterator<Item = (String, Reader)> {
-    let own = ("the hub".to_owned(), Reader::of_folder(&restores.journal));
-    let vaults = restores.backups.vaults.iter().map(|placed| {
-        let vault = placed.vault.as_ref();
-        (format!("the vault {}", vault.name()), Reader::of_vault(vault.part(PART)))
-    });
-    std::iter::once(own).chain(vaults)
-    for journal::Found { place, reader, .. } in journal::all(restores) {
-        // Nobody has the file open, and an attempt that stopped half way has left it unusable.
-        fs::copy(untouched, database).map_err(failed)?;
-        match attempt(database, &reader, target) {
-            Ok(done) => {
-                notes.extend(ended_early(&done, target));
-                return Ok(notes);
-            }
-            Err(reason) => notes.push(format!("the journal of {place} was not used: {reason}")),
-        }
-    }
-    Err(RestoreError::Journal { to: target.to_string(), id: manifest.id.clone(), why: notes.join("; ") })
+    journal::all(restores).into_iter().map(|found| (found.place, found.reader))
 }
 
 fn attempt(database: &Path, reader: &Reader, target: Target) -> Result<Replayed, String> {
