@@ -72,8 +72,9 @@ pub(super) fn from_any<T>(
 /// The journals that there may be, the hub's own first.
 pub(super) fn journals(restores: &Restores) -> impl Iterator<Item = (String, Reader)> {
     let own = ("the hub".to_owned(), Reader::of_folder(&restores.journal));
-    let vaults = restores.backups.vaults.iter().map(|placed| {
-        let vault = placed.vault.as_ref();
+    let near_first = restores.backups.near_first(0..restores.backups.vaults.len());
+    let vaults = near_first.into_iter().map(|number| {
+        let vault = restores.backups.vaults[number].vault.as_ref();
         (format!("the vault {}", vault.name()), Reader::of_vault(vault.part(PART)))
     });
     std::iter::once(own).chain(vaults)
