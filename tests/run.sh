@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every test of the workspace. Needs Rust and a C compiler; python3 is optional.
+# Runs every test of the workspace. Needs Rust and a C compiler; python3 is optional, but not where CI is true.
 #
 # A failing crate does not hide the others. More arguments go to `cargo test`, such as a name to run only
 # the tests that hold it.
@@ -31,4 +31,23 @@ if ! command -v chromedriver >/dev/null 2>&1; then
     fi
 fi
 
-exec cargo test --workspace --locked --no-fail-fast "$@"
+# Object stores are tested against moto, which checks signatures. It is installed once, beside what is compiled.
+if [ -z "${TT_STORE_PYTHON:-}" ]; then
+    store="${CARGO_TARGET_DIR:-target}/store"
+    wanted=tests/store/requirements.txt
+    if cmp -s "$wanted" "$store/installed.txt" ||
+        { python3 -m venv "$store" && "$store/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" &&
+            cp "$wanted" "$store/installed.txt"; } >/dev/null 2>&1; then
+        TT_STORE_PYTHON="$store/bin/python"
+        # The tests run in the folders of their crates.
+        case "$TT_STORE_PYTHON" in /*) ;; *) TT_STORE_PYTHON="$PWD/$TT_STORE_PYTHON" ;; esac
+        export TT_STORE_PYTHON
+    elif [ "${CI:-}" = true ]; then
+        missing "moto cannot be installed for the tests of object stores (apt-get install python3-venv; pip needs the network)"
+    else
+        echo "tests/run.sh: moto cannot be installed (apt-get install python3-venv; pip needs the network): the tests" \
+            "of object stores are skipped"
+    fi
+fi
+
+exec cargo test --workspace --features tt-hub/s3 --locked --no-fail-fast "$@"

@@ -41,7 +41,6 @@ use std::path::{Path, PathBuf};
 pub(crate) use tier::Tier;
 use tier::TierPlan;
 use tt_migrations::durable;
-use vault::FolderVault;
 use webhook::Webhook;
 use zone::Zone;
 
@@ -94,18 +93,13 @@ impl Backups {
     pub(crate) fn open(folder: &Folder, settings: &Settings) -> Result<Self, BackupError> {
         settings.check().map_err(BackupError::Settings)?;
         let root = folder.path().join("backups");
-        let placed = settings.vaults().iter().map(|vault| Placed {
-            // Only what is below our own folder may be made; a missing disk must stay missing.
-            vault: Box::new(FolderVault::new(
-                &vault.name,
-                &folder.path().join(&vault.path),
-                vault.path.is_relative(),
-            )),
-            takes: vault.tiers.clone(),
-        });
+        let place = |settings: &settings::VaultSettings| {
+            let vault = vault::open(folder.path(), settings).map_err(BackupError::Settings)?;
+            Ok(Placed { vault, takes: settings.tiers.clone() })
+        };
         Ok(Self {
             database: folder.database(),
-            vaults: placed.collect(),
+            vaults: settings.vaults().iter().map(place).collect::<Result<_, BackupError>>()?,
             plans: settings.plans().map_err(BackupError::Settings)?,
             zone: settings.zone().map_err(BackupError::Settings)?,
             at_once: true,
@@ -148,6 +142,13 @@ impl Backups {
     /// The slots of all tiers in which a moment lies.
     pub(crate) fn slots(&self, now: i64) -> Vec<String> {
         self.plans.iter().map(|plan| self.slot(plan, now)).collect()
+    }
+
+    /// The numbers of these vaults, those of this machine first.
+    pub(crate) fn near_first(&self, numbers: impl Iterator<Item = usize>) -> Vec<usize> {
+        let mut numbers: Vec<usize> = numbers.collect();
+        numbers.sort_by_key(|number| self.vaults[*number].vault.is_far());
+        numbers
     }
 
     /// The site's time zone.

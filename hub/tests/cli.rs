@@ -10,6 +10,7 @@
 //! * `migrate`: numbered changes of the schema, with and without the daemon
 //! * `maintain`: statistics and free pages, beside the daemon and alone
 //! * `backup`: what is listed restores
+//! * `bucket`: an object store as a vault, and `store`, which is one
 //! * `health`: is all well, for people and scripts
 //! * `http`: the page's server: what it tells and does, and whom it refuses
 //! * `restore`: what a backup held is the database again, or nothing has changed
@@ -19,6 +20,9 @@
 
 #[path = "cli/backup.rs"]
 mod backup;
+#[cfg(feature = "s3")]
+#[path = "cli/bucket.rs"]
+mod bucket;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/decide.rs"]
@@ -39,6 +43,9 @@ mod program;
 mod read;
 #[path = "cli/restore.rs"]
 mod restore;
+#[cfg(feature = "s3")]
+#[path = "cli/store.rs"]
+mod store;
 
 use program::{Folder, tt_hub};
 
@@ -73,6 +80,19 @@ fn what_is_not_understood_is_bad_usage() {
     }
     assert_eq!(tt_hub(&["--help"]).code, 0);
     assert!(tt_hub(&["--version"]).stdout.starts_with("tt-hub "));
+}
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn a_hub_that_was_built_without_object_stores_says_how_to_build_them_in() {
+    let folder = Folder::with_hub();
+    let settings =
+        "backup.vault = [{ name = \"far\", s3 = { endpoint = \"https://s3.example\", bucket = \"b\" } }]";
+    std::fs::write(folder.data().join("hub.toml"), settings).unwrap();
+    for command in [&["serve"][..], &["backup"], &["health"]] {
+        let said = folder.hub(command).failure();
+        assert!(said.contains("hub.toml") && said.contains("--features s3"), "{command:?}: {said}");
+    }
 }
 
 #[test]

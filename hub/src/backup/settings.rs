@@ -3,11 +3,19 @@
 //! What is not written has its default. A value that cannot work is refused when the settings are read, not at
 //! two in the morning.
 
+mod s3;
+
 use super::tier::{TIERS, Tier, TierPlan};
 use super::webhook;
 use super::zone::Zone;
+#[cfg(not(feature = "s3"))]
+pub(crate) use s3::NOT_BUILT_IN;
+pub(crate) use s3::S3Settings;
+#[cfg(feature = "s3")]
+pub(crate) use s3::is_loopback;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// As written.
@@ -53,10 +61,44 @@ struct Written {
 #[serde(deny_unknown_fields)]
 pub(crate) struct VaultSettings {
     pub(crate) name: String,
-    /// Relative ones are below the hub's folder.
-    pub(crate) path: PathBuf,
+    path: Option<PathBuf>,
+    s3: Option<S3Settings>,
     #[serde(default = "every_tier")]
     pub(crate) tiers: Vec<Tier>,
+}
+
+/// Where a vault is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'s> {
+    /// Relative ones are below the hub's folder.
+    Folder(&'s Path),
+    Bucket(&'s S3Settings),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(out),
+            Self::Bucket(S3Settings { endpoint, bucket, prefix, .. }) => {
+                write!(out, "{endpoint}/{bucket}/{prefix}")
+            }
+        }
+    }
+}
+
+impl VaultSettings {
+    /// Where it is; the error says what is wrong with that.
+    pub(crate) fn place(&self) -> Result<Place<'_>, String> {
+        let name = &self.name;
+        match (&self.path, &self.s3) {
+            (Some(path), None) => Ok(Place::Folder(path)),
+            (None, Some(s3)) => match s3.check() {
+                Ok(()) => Ok(Place::Bucket(s3)),
+                Err(problem) => Err(format!("the vault {name:?}: {problem}")),
+            },
+            _ => Err(format!("the vault {name:?} needs either `path` or `s3`")),
+        }
+    }
 }
 
 fn every_tier() -> Vec<Tier> {
@@ -67,7 +109,8 @@ impl Default for Settings {
     fn default() -> Self {
         let vault = |name: &str, tiers: Vec<Tier>| VaultSettings {
             name: name.to_owned(),
-            path: Path::new("backups").join(name),
+            path: Some(Path::new("backups").join(name)),
+            s3: None,
             tiers,
         };
         let [hourly, daily, weekly, monthly, yearly] = TIERS.map(|plan| Written {
@@ -107,14 +150,15 @@ impl Settings {
             );
         }
         let mut names = BTreeSet::new();
-        let mut paths = BTreeSet::new();
-        for VaultSettings { name, path, tiers } in &self.vault {
+        let mut places = BTreeSet::new();
+        for vault in &self.vault {
+            let VaultSettings { name, tiers, .. } = vault;
             let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
             if name.is_empty() || !name.chars().all(is_plain) {
                 return Err(format!("{name:?} is no name for a vault: use letters, digits and dashes"));
             }
-            if !names.insert(name) || !paths.insert(path) {
-                return Err(format!("the vault {name:?} has the name or the path of another one"));
+            if !names.insert(name) || !places.insert(vault.place()?.to_string()) {
+                return Err(format!("the vault {name:?} has the name or the place of another one"));
             }
             if tiers.is_empty() {
                 return Err(format!("the vault {name:?} takes no tier: name some, or leave `tiers` out"));
@@ -210,6 +254,12 @@ mod tests {
             ("vault = [{ name = \"a\", path = \"x\" }, { name = \"a\", path = \"y\" }]", "of another"),
             ("vault = [{ name = \"a\", path = \"x\", tiers = [\"daily\"] }]", "no vault takes hourly"),
             ("vault = [{ name = \"a\", path = \"x\", tiers = [] }]", "takes no tier"),
+            ("vault = [{ name = \"a\", path = \"x\" }, { name = \"b\", path = \"x\" }]", "the place of"),
+            ("vault = [{ name = \"a\" }]", "either `path` or `s3`"),
+            (
+                "vault = [{ name = \"a\", s3 = { endpoint = \"http://x.example\", bucket = \"b\" } }]",
+                "the vault \"a\": endpoint",
+            ),
         ] {
             let error = read(text).check().unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

@@ -5,13 +5,17 @@
 //! * A vault knows nothing of backups; names and order are the pipeline's.
 
 mod folder;
+#[cfg(feature = "s3")]
+mod s3;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+use super::settings::{Place, VaultSettings};
 use crate::space::Space;
 pub(crate) use folder::FolderVault;
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 /// A storage location.
 pub(crate) trait Vault: Send + Sync {
@@ -41,12 +45,31 @@ pub(crate) trait Vault: Send + Sync {
 
     /// Removes what writers that never committed have left behind. Nobody else may be writing.
     fn tidy(&self) -> io::Result<()>;
+
+    /// Whether it is on another machine, so that near ones are asked first and this one no oftener than it must.
+    fn is_far(&self) -> bool {
+        false
+    }
 }
 
 /// A file that is being written. Dropped without a commit it never was.
 pub(crate) trait Upload: Write {
     /// Puts the file under its name; after that it survives a crash.
     fn commit(self: Box<Self>) -> io::Result<()>;
+}
+
+/// A vault as the settings say. `folder` is the hub's own; nothing is read or written yet.
+pub(crate) fn open(folder: &Path, settings: &VaultSettings) -> Result<Box<dyn Vault>, String> {
+    match settings.place()? {
+        // Only what is below our own folder may be made; a missing disk must stay missing.
+        Place::Folder(path) => {
+            Ok(Box::new(FolderVault::new(&settings.name, &folder.join(path), path.is_relative())))
+        }
+        #[cfg(feature = "s3")]
+        Place::Bucket(bucket) => Ok(Box::new(s3::S3Vault::new(&settings.name, bucket, folder))),
+        #[cfg(not(feature = "s3"))]
+        Place::Bucket(_) => Err(super::settings::NOT_BUILT_IN.to_owned()),
+    }
 }
 
 /// Writes a small file whole.

@@ -74,15 +74,17 @@ impl Backups {
         let at = calendar::utc(now);
         let mut good = None;
         let mut read = Vec::new();
-        for (number, before) in copies {
+        for number in self.near_first(copies.iter().map(|(number, _)| *number)) {
+            let Some((_, before)) = copies.iter().find(|(of, _)| *of == number) else { continue };
             let checked = match before {
                 CopyState::Missing => Err(format!("{} is not there", manifest.file)),
                 CopyState::Failed(reason) => Err(reason.clone()),
-                _ => self.confirm(*number, manifest, checker, &at),
+                _ => self.confirm(number, manifest, checker, &at),
             };
-            good = good.or(checked.is_ok().then_some(*number));
-            read.push((*number, before, checked));
+            good = good.or(checked.is_ok().then_some(number));
+            read.push((number, before, checked));
         }
+        read.sort_by_key(|(number, ..)| *number);
         let mut states = Vec::new();
         for (number, before, checked) in read {
             let state = match checked {

@@ -31,6 +31,8 @@ use tt_protocol::number::{Epoch, Millis, Version};
 const PARTS_MAX: usize = 64;
 /// What a vault has is listed anew after so many rounds: it may be another disk by now.
 const ROUNDS_PER_LIST: u32 = 60;
+/// A vault that lets nothing be removed is asked again after so many rounds.
+const ROUNDS_PER_REMOVAL: u32 = 3_600;
 /// Pause between rounds when nothing new comes.
 const ROUND: Duration = Duration::from_secs(1);
 /// Longest pause after a failure.
@@ -48,6 +50,8 @@ pub(crate) struct Shipper<'v> {
     /// The names of the backups when they were last read, and those that are verified.
     backups: (Vec<String>, Vec<Verified>),
     rounds: u32,
+    /// The round from which something may be removed again.
+    removes_from: u32,
     cleaned_at: Option<Millis>,
     /// Segments that went from the vault, while they may still be here.
     gone: BTreeSet<Lsn>,
@@ -134,6 +138,7 @@ impl<'v> Shipper<'v> {
             headers: BTreeMap::new(),
             backups: Default::default(),
             rounds: 0,
+            removes_from: 0,
             cleaned_at: None,
             gone: BTreeSet::new(),
         }
@@ -145,7 +150,10 @@ impl<'v> Shipper<'v> {
         if self.rounds.is_multiple_of(ROUNDS_PER_LIST) {
             self.stored = None;
         }
-        let mut stored = match self.stored.take() {
+        let known = self.stored.take();
+        // Of a far vault each list costs its owner money and us a way there and back.
+        let look = known.is_none() || !self.root.is_far();
+        let mut stored = match known {
             Some(stored) => stored,
             None => Stored::of(&self.vault.list()?),
         };
@@ -161,7 +169,10 @@ impl<'v> Shipper<'v> {
             }
         }
         self.stored = Some(stored);
-        self.safe(tail, epoch)
+        if look {
+            self.read_backups()?;
+        }
+        Ok(self.safe(tail, epoch))
     }
 
     /// The headers of the segments on this disk.
@@ -184,7 +195,7 @@ impl<'v> Shipper<'v> {
         Ok(())
     }
 
-    fn ship_whole(&self, first: Lsn, stored: &mut Stored) -> io::Result<()> {
+    fn ship_whole(&mut self, first: Lsn, stored: &mut Stored) -> io::Result<()> {
         if !stored.whole {
             let mut file = File::open(self.folder.join(segment::name(first)))?;
             let mut upload = self.vault.begin(&segment::name(first))?;
@@ -192,14 +203,24 @@ impl<'v> Shipper<'v> {
             upload.commit()?;
             stored.whole = true;
         }
-        // What cannot be removed goes another time.
-        for part in std::mem::take(&mut stored.parts) {
-            self.vault.remove(&part.name())?;
-        }
+        self.remove(std::mem::take(&mut stored.parts));
         Ok(())
     }
 
-    fn ship_open(&self, first: Lsn, length: u64, stored: &mut Stored) -> io::Result<()> {
+    /// Removes parts that nothing needs. Those that cannot be removed go another time, when the next list shows
+    /// them: the journal is there all the same, and must not wait for a vault that lets nothing go.
+    fn remove(&mut self, parts: Vec<Part>) {
+        if self.rounds < self.removes_from {
+            return;
+        }
+        let removed = parts.into_iter().try_for_each(|part| self.vault.remove(&part.name()));
+        if let Err(error) = removed {
+            self.removes_from = self.rounds.saturating_add(ROUNDS_PER_REMOVAL);
+            tracing::warn!(%error, vault = self.root.name(), "parts of the journal that nothing needs stay in the vault");
+        }
+    }
+
+    fn ship_open(&mut self, first: Lsn, length: u64, stored: &mut Stored) -> io::Result<()> {
         let have = stored.bytes();
         if have >= length {
             return Ok(());
@@ -213,28 +234,30 @@ impl<'v> Shipper<'v> {
         file.take(part.length).read_to_end(&mut bytes)?;
         vault::put(self.vault.as_ref(), &part.name(), &bytes)?;
         if together {
-            for old in std::mem::take(&mut stored.parts) {
-                self.vault.remove(&old.name())?;
-            }
+            self.remove(std::mem::take(&mut stored.parts));
         }
         stored.parts.push(part);
         stored.parts.sort();
         Ok(())
     }
 
-    /// The newest version that a verified backup in this vault and the journal there give back.
-    fn safe(&mut self, tail: Tail, epoch: Epoch) -> io::Result<Version> {
+    fn read_backups(&mut self) -> io::Result<()> {
         let names = self.root.list()?;
         if names != self.backups.0 {
             let verified = backup::verified(self.root, &names);
             self.backups = (names, verified);
         }
+        Ok(())
+    }
+
+    /// The newest version that a verified backup in this vault and the journal there give back.
+    fn safe(&self, tail: Tail, epoch: Epoch) -> Version {
         let of_now = self.backups.1.iter().filter(|backup| backup.epoch == epoch);
         let newest = of_now.map(|backup| backup.version).max();
-        Ok(match (newest, self.from()) {
+        match (newest, self.from()) {
             (Some(newest), Some(from)) if newest >= from => newest.max(tail.version),
             (newest, _) => newest.unwrap_or_default(),
-        })
+        }
     }
 
     /// The version from which on the vault has the journal without a gap.

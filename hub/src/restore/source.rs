@@ -95,8 +95,8 @@ fn older(restores: &Restores, target: Target) -> Result<Vec<Listed>, RestoreErro
 /// The first copy that passes its check now.
 fn from_vaults(restores: &Restores, backup: &Listed, to: &Path) -> Result<Source, RestoreError> {
     let mut notes = Vec::new();
-    for (number, _) in &backup.copies {
-        let vault = restores.backups.vaults[*number].vault.as_ref();
+    for number in restores.backups.near_first(backup.copies.iter().map(|(number, _)| *number)) {
+        let vault = restores.backups.vaults[number].vault.as_ref();
         match check::fetch(vault, &backup.manifest, to) {
             Ok(()) => {
                 let Manifest { id, contents, .. } = &backup.manifest;

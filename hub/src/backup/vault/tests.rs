@@ -12,6 +12,8 @@ pub(crate) struct MemoryVault {
     pub(crate) name: String,
     pub(crate) files: Files,
     pub(crate) parts: Arc<Mutex<BTreeMap<String, Files>>>,
+    /// It lets nothing be removed.
+    pub(crate) keeps: bool,
 }
 
 struct MemoryUpload {
@@ -31,7 +33,7 @@ impl Vault for MemoryVault {
 
     fn part(&self, name: &str) -> Box<dyn Vault> {
         let files = Arc::clone(self.parts.lock().unwrap().entry(name.to_owned()).or_default());
-        Box::new(MemoryVault { name: self.name.clone(), files, ..MemoryVault::default() })
+        Box::new(MemoryVault { name: self.name.clone(), files, keeps: self.keeps, ..MemoryVault::default() })
     }
 
     fn begin(&self, file: &str) -> io::Result<Box<dyn Upload + '_>> {
@@ -55,6 +57,9 @@ impl Vault for MemoryVault {
     }
 
     fn remove(&self, file: &str) -> io::Result<()> {
+        if self.keeps {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.files.lock().unwrap().remove(file);
         Ok(())
     }
