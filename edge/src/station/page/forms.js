@@ -7,7 +7,8 @@ const NUMBER = /^\d{1,7}$/;
 const form = document.querySelector("#form");
 let catalog = { people: [], products: [], tablets: [], machines: [] };
 let draft = { key: newKey(), kind: "packaged", values: {} };
-let handlers = {};
+let handlers = {}, renewed = -Infinity;
+const TWICE_MS = 700; // a second tap so soon is the same tap
 
 const FIELDS = {
   packaged: () => [pick("employee"), pick("product"), code("receipt", !catalog.receipts), number("box", true), number("bag", true),
@@ -50,6 +51,7 @@ const input = (name) => form.querySelector(`[name="${name}"]`);
 export function renew() {
   const { employee } = draft.values;
   draft = { key: newKey(), kind: draft.kind, values: { employee } };
+  renewed = performance.now();
   save();
   draw();
   input(draft.kind === "bag" ? "tablet" : "product")?.focus();
@@ -197,6 +199,7 @@ export function wrong(entry, why) {
 export const wrongField = (name, why) => { const entry = input(name); if (entry) { wrong(entry, why); entry.focus(); } };
 
 function submit() {
+  if (performance.now() - renewed < TWICE_MS) return;
   const found = fields().map((field) => [field, input(field.name).value.trim()]);
   let first = null;
   for (const [field, value] of found) {

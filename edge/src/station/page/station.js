@@ -5,9 +5,8 @@ import * as queue from "/queue.js";
 import { digits, lang, say, speak } from "/words.js";
 import { onScan } from "/scan.js";
 
-const TWICE_MS = 700; // a second tap so soon is the same tap
 const $ = (selector) => document.querySelector(selector);
-let now = null, answers = true, machines = [], lastSave = -TWICE_MS, lastKey = "";
+let now = null, answers = true, machines = [], lastKey = "";
 
 function status() {
   const kept = queue.kept().length;
@@ -59,8 +58,6 @@ function decide(question, yes, no) {
 }
 
 function submit(key, entry, correcting) {
-  if (performance.now() - lastSave < TWICE_MS) return;
-  lastSave = performance.now();
   if (correcting) return amend(key, entry);
   lastKey = key;
   try {
