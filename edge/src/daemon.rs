@@ -15,6 +15,7 @@ pub mod worker;
 use crate::identity::Identity;
 use crate::link::LinkError;
 use crate::place::{Place, PlaceError};
+use crate::station::{self, Http, StationError};
 use crate::store::StoreError;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +48,9 @@ pub enum DaemonError {
     /// The link.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The station page.
+    #[error(transparent)]
+    Station(#[from] StationError),
     /// The system refused a thread, a signal handler or a socket.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -63,11 +67,16 @@ pub enum DaemonError {
     },
 }
 
-/// Runs until a signal to stop.
+/// Runs until a signal to stop, with the station page at `http`.
 ///
 /// # Errors
 /// When the file cannot be opened, is held by another process, or the system refuses.
-pub async fn run(place: &Place, identity: Identity, addresses: Vec<String>) -> Result<(), DaemonError> {
+pub async fn run(
+    place: &Place,
+    identity: Identity,
+    addresses: Vec<String>,
+    http: Http,
+) -> Result<(), DaemonError> {
     let db = place.db()?;
     let _lock = crate::place::lock(&db)?;
     let (events, queue) = mpsc::channel(EVENTS_MAX);
@@ -77,6 +86,8 @@ pub async fn run(place: &Place, identity: Identity, addresses: Vec<String>) -> R
     let stop = CancellationToken::new();
     let knock = Arc::new(Notify::new());
     let ear = control::listen(place, events.clone(), worker.state(), Arc::clone(&knock), stop.clone())?;
+    let who = (place, identity.name.as_str());
+    let page = station::start(who, http, events.clone(), worker.state(), stop.clone()).await?;
     let link = tokio::spawn(link::keep(
         identity,
         addresses,
@@ -86,13 +97,15 @@ pub async fn run(place: &Place, identity: Identity, addresses: Vec<String>) -> R
         stop.clone(),
     ));
     let poll = tokio::spawn(watch::poll(events.clone(), changed, stop.clone()));
-    tracing::info!(database = %db.display(), "tt-edge runs");
+    let http = page.as_ref().map_or_else(|| "off".to_owned(), |page| page.address.to_string());
+    tracing::info!(database = %db.display(), http, "tt-edge runs");
     stopped_by_signal().await?;
     stop.cancel();
     let _ = tokio::join!(link, poll, ear);
     // The queue may be full of frames; the thread takes them first and ends with this one.
     let _ = events.send(Event::Stop).await;
     worker.join();
+    drop(page);
     let _ = std::fs::remove_file(place.control());
     tracing::info!("tt-edge has stopped");
     Ok(())

@@ -48,6 +48,8 @@ use tt_protocol::number::{EdgeId, Millis, Seq, Version};
 use tt_protocol::policy::Policy;
 
 pub(crate) const TABLES: &str = include_str!("store/tables.sql");
+/// The table of the station page's entries.
+pub(crate) const STATION_TABLE: &str = include_str!("store/station.sql");
 
 /// A whole feed, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +88,8 @@ pub struct EdgeStore {
     clock: Option<scale::Kept>,
     /// A cut that was made before a step of the schema, and that nobody was told of.
     cut_ahead: Option<Cut>,
+    /// Feeds applied since the file was opened.
+    applied: u64,
 }
 
 impl EdgeStore {
@@ -99,9 +103,12 @@ impl EdgeStore {
         let device = device_of(&conn)?.ok_or(StoreError::NotJoined)?;
         let (replica, policy) = (Arc::default(), Arc::new(policy));
         let (clock, told, cut_ahead) = (None, Told::default(), None);
-        let mut store = Self { conn, replica, policy, device, data_version: -1, clock, told, cut_ahead };
+        let data_version = -1;
+        let mut store =
+            Self { conn, replica, policy, device, data_version, clock, told, cut_ahead, applied: 0 };
         let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(TABLES)?;
+        tx.execute_batch(STATION_TABLE)?;
         tx.execute_batch(state::TABLES)?;
         for former in &state::formers(&tx)? {
             Arc::make_mut(&mut store.policy).follow(former);
@@ -272,6 +279,7 @@ impl EdgeStore {
             }
             standing::keep_reason(&tx, state::FEED_REFUSED, None)?;
             tx.commit()?;
+            self.applied += 1;
             self.tell_left_out()?;
         }
         Ok(verdict)

@@ -267,7 +267,15 @@ impl Edge {
     /// # Errors
     /// When it does not come up.
     pub fn run(&mut self) -> anyhow::Result<()> {
-        let mut daemon = self.program.start("edge", &self.dir, &["run"])?;
+        self.run_at("127.0.0.1:0")
+    }
+
+    /// As [`Edge::run`], with the station page at this address.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn run_at(&mut self, http: &str) -> anyhow::Result<()> {
+        let mut daemon = self.program.start("edge", &self.dir, &["run", "--http", http])?;
         // What a killed daemon left behind refuses.
         let socket = self.dir.join("control.sock");
         until("the daemon listens", || {
@@ -278,6 +286,19 @@ impl Edge {
         })?;
         self.daemon = Some(daemon);
         Ok(())
+    }
+
+    /// Where the station page of the running daemon is, IP:PORT.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    pub fn page(&self) -> anyhow::Result<String> {
+        let pid = self.daemon.as_ref().map(Daemon::pid).context("the daemon runs")?;
+        until("the station page listens", || {
+            let Ok(bytes) = fs::read(self.dir.join("edge.addr.json")) else { return Ok(None) };
+            let json: Json = serde_json::from_slice(&bytes)?;
+            Ok(json["http"].as_str().filter(|_| json["pid"] == pid).map(str::to_owned))
+        })
     }
 
     /// `status --json`.

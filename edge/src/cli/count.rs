@@ -5,17 +5,13 @@
 use super::Outcome;
 use crate::daemon::DaemonError;
 use crate::place::Place;
+use crate::record::{self, Row};
 use crate::store::StoreError;
 use anyhow::{Context as _, bail};
 use clap::Args;
-use rusqlite::types::Value;
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params_from_iter,
-};
+use rusqlite::{OptionalExtension as _, Transaction};
 use serde_json::json;
-use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
@@ -32,6 +28,9 @@ pub(super) struct CountArgs {
     /// Bag number.
     #[arg(long = "bag", value_name = "N")]
     bag_number: Option<i64>,
+    /// Receipt number.
+    #[arg(long, value_name = "NUMBER")]
+    receipt: Option<String>,
     /// Full displays made.
     #[arg(long, value_name = "N", default_value_t = 0)]
     displays: i64,
@@ -69,9 +68,8 @@ pub(super) fn count(place: &Place, args: &CountArgs, json: bool) -> Outcome {
         return Err(StoreError::Missing(db).into());
     }
     let unusable = |source| DaemonError::Unusable { path: db.clone(), source };
-    let mut conn = open(&db).map_err(unusable)?;
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unusable)?;
-    crate::store::look_before_writing(&tx, crate::clock::reading()).map_err(unusable)?;
+    let mut conn = record::open(&db).map_err(unusable)?;
+    let tx = record::begin(&mut conn).map_err(unusable)?;
     let po = args.po.as_ref().map(|number| find_po(&tx, number)).transpose()?;
     let id = insert(&tx, args, po)?;
     if let (Some(po), Some(item)) = (po, &args.item) {
@@ -86,13 +84,6 @@ pub(super) fn count(place: &Place, args: &CountArgs, json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn open(db: &Path) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    conn.busy_timeout(Duration::from_secs(30))?;
-    conn.pragma_update(None, "foreign_keys", true)?;
-    Ok(conn)
-}
-
 fn find_po(tx: &Transaction<'_>, number: &str) -> anyhow::Result<i64> {
     let found = tx
         .query_row("SELECT id FROM purchase_orders WHERE po_number = ?1", [number], |row| row.get(0))
@@ -103,31 +94,23 @@ fn find_po(tx: &Transaction<'_>, number: &str) -> anyhow::Result<i64> {
 }
 
 fn insert(tx: &Transaction<'_>, args: &CountArgs, po: Option<i64>) -> anyhow::Result<i64> {
-    let text = |value: &str| Value::Text(value.to_owned());
-    let optional = |value: Option<i64>| value.map_or(Value::Null, Value::Integer);
-    let mut row = vec![
-        ("employee_name", text(&args.employee)),
-        ("product_name", text(&args.product)),
-        ("box_number", optional(args.box_number)),
-        ("bag_number", optional(args.bag_number)),
-        ("displays_made", Value::Integer(args.displays)),
-        ("packs_remaining", Value::Integer(args.packs)),
-        ("loose_tablets", Value::Integer(args.loose)),
-        ("assigned_po_id", optional(po)),
+    let mut values = vec![
+        ("employee_name", json!(args.employee)),
+        ("product_name", json!(args.product)),
+        ("box_number", json!(args.box_number)),
+        ("bag_number", json!(args.bag_number)),
+        ("displays_made", json!(args.displays)),
+        ("packs_remaining", json!(args.packs)),
+        ("loose_tablets", json!(args.loose)),
+        ("damaged_tablets", json!(args.damaged)),
+        ("assigned_po_id", json!(po)),
     ];
-    if args.damaged > 0 {
-        row.push(("damaged_tablets", Value::Integer(args.damaged)));
-    }
-    if let Some(notes) = &args.notes {
-        row.push(("admin_notes", text(notes)));
-    }
-    let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
-    let marks = vec!["?"; names.len()].join(", ");
-    let sql = format!("INSERT INTO warehouse_submissions({}) VALUES ({marks})", names.join(", "));
-    let mut statement =
-        tx.prepare(&sql).context("this file has no table for counts as TabletTracker makes them")?;
-    statement.execute(params_from_iter(row.into_iter().map(|(_, value)| value)))?;
-    Ok(tx.last_insert_rowid())
+    let remarks = [("admin_notes", &args.notes), ("receipt_number", &args.receipt)];
+    let given = remarks.into_iter().filter_map(|(name, text)| Some((name, json!(text.as_ref()?))));
+    values.extend(given);
+    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let row = Row { role: String::new(), table: record::SUBMISSIONS.to_owned(), values, id: None };
+    record::insert(tx, &row).context("this file has no table for counts as TabletTracker makes them")
 }
 
 fn add_to_line(tx: &Transaction<'_>, args: &CountArgs, po: i64, item: &str) -> anyhow::Result<()> {

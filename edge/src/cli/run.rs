@@ -3,6 +3,7 @@
 use super::{Outcome, addresses, runtime};
 use crate::identity::Identity;
 use crate::place::Place;
+use crate::station::Http;
 use clap::Args;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -12,9 +13,20 @@ pub(super) struct RunArgs {
     /// One more address of the hub, HOST:PORT; remembered.
     #[arg(long, value_name = "ADDR")]
     hub: Option<String>,
+    /// Where the station page is, IP:PORT; port 0 takes any, "off" turns it off. Without this it is at
+    /// 127.0.0.1:8788, if nobody else is there.
+    #[arg(long, value_name = "IP:PORT", value_parser = http)]
+    http: Option<Http>,
     /// Log JSON lines for a collector.
     #[arg(long)]
     log_json: bool,
+}
+
+fn http(text: &str) -> Result<Http, String> {
+    if text == "off" {
+        return Ok(Http::Off);
+    }
+    text.parse().map(Http::At).map_err(|_| format!("{text} is neither IP:PORT nor off"))
 }
 
 pub(super) fn daemon(place: &Place, args: RunArgs) -> Outcome {
@@ -25,7 +37,7 @@ pub(super) fn daemon(place: &Place, args: RunArgs) -> Outcome {
         identity.add_address(place.dir(), address)?;
     }
     log(args.log_json);
-    runtime()?.block_on(crate::daemon::run(place, identity, all))?;
+    runtime()?.block_on(crate::daemon::run(place, identity, all, args.http.unwrap_or_default()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -30,6 +30,12 @@ pub struct Numbers {
     pub clock: Option<String>,
     /// Triggers of the program that do not fire when rows arrive, although something depends on them.
     pub left_out: Vec<String>,
+    /// Changesets cut since the device joined.
+    pub cuts: u64,
+    /// Feeds applied since the daemon started.
+    pub applied_feeds: u64,
+    /// The device's clock minus the hub's, milliseconds.
+    pub clock_offset_ms: i64,
     /// Tables that differ from the hub's after all was tried, with the number of rows.
     pub differing: Vec<(String, u64)>,
 }
@@ -56,6 +62,9 @@ pub fn numbers(engine: &Engine) -> Result<Numbers, StoreError> {
         keyless: store.replica().keyless.clone(),
         clock: store.clock_trouble()?,
         left_out: store.left_out()?.iter().map(ToString::to_string).collect(),
+        cuts: store.last_cut()?.0.0,
+        applied_feeds: store.applied_feeds(),
+        clock_offset_ms: store.clock_offset()?,
         differing: differing(&store.audits()?),
     })
 }

@@ -23,6 +23,12 @@ impl EdgeStore {
         Ok(Epoch(state::get(&self.conn, state::EPOCH)?.unwrap_or(0).unsigned_abs()))
     }
 
+    /// Feeds applied since the file was opened.
+    #[must_use]
+    pub const fn applied_feeds(&self) -> u64 {
+        self.applied
+    }
+
     /// Keeps, or forgets, why the hub refuses this device.
     ///
     /// # Errors
