@@ -53,6 +53,9 @@ pub enum StoreError {
         /// What stands against it.
         source: EvolveError,
     },
+    /// What the file remembers of its rescue cannot be read.
+    #[error("what this file remembers of its rescue is damaged: {0}")]
+    Remembered(#[from] serde_json::Error),
     /// The file belongs to no hub.
     #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
     NotJoined,

@@ -40,9 +40,10 @@ pub(super) fn rescue(place: &Place, token: &Token, db: Option<PathBuf>, json: bo
         println!(
             "{}",
             json!({ "name": identity.name, "device": identity.device.0, "role": identity.role, "db": db,
-                    "changesets": rescued.changesets, "rows": rescued.rows, "handed_in": handed_in.is_none() })
+                    "changesets": rescued.changesets, "rows": rescued.rows, "handed_in": handed_in.is_none(),
+                    "lost": rescued.lost, "aside": rescued.aside })
         );
-        return Ok(ExitCode::SUCCESS);
+        return Ok(verdict(&rescued));
     }
     println!(
         "{} is now {}, device {}. {} rows that it still held are offered to the hub, which takes what it does not have.",
@@ -56,7 +57,21 @@ pub(super) fn rescue(place: &Place, token: &Token, db: Option<PathBuf>, json: bo
         Some(reason) => println!("Not all is handed in yet: {reason}"),
     }
     println!("Next: tt-edge run (with the same --data)");
-    Ok(ExitCode::SUCCESS)
+    Ok(verdict(&rescued))
+}
+
+/// Says on stderr what is lost. The exit code says so too, although all that could be done is done.
+fn verdict(rescued: &Rescued) -> ExitCode {
+    if rescued.lost.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    for lost in &rescued.lost {
+        eprintln!("tt-edge: NOT handed in: {lost}");
+    }
+    if let Some(aside) = &rescued.aside {
+        eprintln!("tt-edge: the file as it was is kept in {}: count those rows again", aside.display());
+    }
+    ExitCode::FAILURE
 }
 
 /// Enrols, and writes the new identity into the file.
@@ -68,10 +83,10 @@ async fn take_over(
     let bare = Token { addresses: Vec::new(), ..token.clone() };
     let by = data_encoding::HEXLOWER.encode(&Sha256::digest(bare.encode().as_bytes()));
     let known = earlier(place, token);
-    if store.is_rescued_by(&by)?
+    if let Some(rescued) = store.rescued_by(&by)?
         && let Some(identity) = known
     {
-        return Ok((identity, Rescued::default()));
+        return Ok((identity, rescued));
     }
     let former_hub = Identity::load(place.dir()).ok().map(|identity| Sha256::digest(&identity.ca).to_vec());
     // Without the former identity beside it nobody knows which hub the file had.
