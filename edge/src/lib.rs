@@ -1,7 +1,8 @@
 //! `tt-edge`: cuts what programs changed on a device, hands it to the hub, and applies what others did.
 //!
 //! `store` is the program's file, `engine` joins it to a session, `link` carries frames to the hub,
-//! `daemon` keeps all of it going, `doctor` finds what is wrong, `cli` is what a person types.
+//! `daemon` keeps all of it going, `doctor` finds what is wrong, `salvage` takes a damaged file apart, `cli` is what a
+//! person types.
 
 pub mod cli;
 pub mod clock;
@@ -12,4 +13,5 @@ pub mod identity;
 pub mod join;
 pub mod link;
 pub mod place;
+mod salvage;
 pub mod store;

@@ -9,7 +9,7 @@ use tt_protocol::change::PieceError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite failed.
-    #[error("the database file: {0}")]
+    #[error("the database file: {0}{advice}", advice = crate::salvage::advice(.0))]
     Sqlite(#[from] rusqlite::Error),
     /// Capture could not be put right after a change of the schema.
     #[error(transparent)]
