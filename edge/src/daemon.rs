@@ -36,9 +36,7 @@ pub enum DaemonError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// SQLite cannot use the file.
-    #[error(
-        "cannot use {path}: {source}; nothing was changed. Put back a copy of the file that is whole, or join again in another folder"
-    )]
+    #[error("cannot use {path}: {source}; nothing was changed{advice}", advice = crate::salvage::advice(source))]
     Unusable {
         /// The database.
         path: PathBuf,

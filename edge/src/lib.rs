@@ -1,8 +1,8 @@
 //! `tt-edge`: cuts what programs changed on a device, hands it to the hub, and applies what others did.
 //!
 //! `store` is the program's file, `engine` joins it to a session, `link` carries frames to the hub,
-//! `daemon` keeps all of it going, `station` is the page for counting,
-//! `record` writes a count as the program does, `doctor` finds what is wrong, `cli` is what a person types.
+//! `daemon` keeps all of it going, `station` is the page for counting, `record` writes a count as the program does,
+//! `doctor` finds what is wrong, `salvage` takes a damaged file apart, `cli` is what a person types.
 
 pub mod cli;
 pub mod clock;
@@ -14,5 +14,6 @@ pub mod join;
 pub mod link;
 pub mod place;
 mod record;
+mod salvage;
 pub mod station;
 pub mod store;

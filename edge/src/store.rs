@@ -29,7 +29,7 @@ pub(crate) use heal::Moment;
 pub use outbox::Waiting;
 pub(crate) use reading::{Found, What};
 pub use reading::{ReadDone, Reading};
-pub use rescue::Rescued;
+pub use rescue::{Lost, Rescued};
 pub use reseed::Seed;
 pub(crate) use scale::look_before_writing;
 

@@ -159,7 +159,7 @@ fn table_names(conn: &Connection) -> Result<Vec<String>> {
 }
 
 /// One table, or one of ours: the base tables are read the same way.
-pub(crate) fn read_table(conn: &Connection, name: &str) -> Result<Table> {
+pub fn read_table(conn: &Connection, name: &str) -> Result<Table> {
     let sql = "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1) WHERE hidden IN (0, 2, 3)";
     let mut columns = Vec::new();
     let mut generated = Vec::new();

@@ -5,8 +5,10 @@ use super::sync::{Who, once, who};
 use super::{Outcome, addresses, runtime};
 use crate::daemon::control::{Reply, Request};
 use crate::daemon::worker::Event;
+use crate::doctor::file::DAMAGED;
 use crate::identity::Identity;
 use crate::place::Place;
+use crate::salvage;
 use anyhow::{anyhow, bail};
 use clap::Args;
 use serde_json::json;
@@ -25,7 +27,12 @@ pub(super) fn reseed(place: &Place, args: &ReseedArgs, json: bool) -> Outcome {
         bail!("--timeout takes seconds, more than 0 and at most a day");
     }
     let wait = Duration::from_secs_f64(args.timeout);
-    place.db()?;
+    let db = place.db()?;
+    if db.exists()
+        && let Some(found) = salvage::damage(&db)?
+    {
+        bail!("{} is damaged ({found}): {DAMAGED}", db.display());
+    }
     let identity = Identity::load(place.dir())?;
     let all = addresses(None, &identity.addresses)?;
     let timeout_ms = u64::try_from(wait.as_millis())?;

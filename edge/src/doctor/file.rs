@@ -8,7 +8,8 @@ use std::time::Duration;
 use tt_migrations::replica::Replica;
 
 /// What to do with a file that SQLite cannot read in full.
-pub(super) const DAMAGED: &str = "stop the programs and tt-edge, keep a copy of the file with its -wal, and fetch the rows again with tt-edge reseed";
+pub(crate) const DAMAGED: &str = "stop the programs and tt-edge run on this device, make a token at the hub (tt-hub invite NAME) \
+     and type tt-edge join TOKEN --rescue here: it keeps the damaged file, hands in what can be read of it and fetches the rows again";
 /// A program's long transaction may hold the file for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lines of a check's output that a person reads.

@@ -36,16 +36,12 @@ pub(crate) fn libraries(db: &Path) -> Check {
     let Ok(db) = db.canonicalize() else {
         return Check::ok("libraries", "the file is not there");
     };
-    let own = std::process::id();
     let mut lines = Vec::new();
     let mut racy = false;
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-        let Some(pid) = pid.filter(|pid| *pid != own && has_open(&entry.path(), &db)) else {
-            continue;
-        };
-        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        let libraries = mapped(&fs::read_to_string(entry.path().join("maps")).unwrap_or_default());
+    for pid in holders(&db) {
+        let process = Path::new("/proc").join(pid.to_string());
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        let libraries = mapped(&fs::read_to_string(process.join("maps")).unwrap_or_default());
         let described: Vec<String> = libraries
             .iter()
             .map(|library| {
@@ -68,6 +64,17 @@ pub(crate) fn libraries(db: &Path) -> Check {
         return Check::warn("libraries", found, advice);
     }
     Check::ok("libraries", found)
+}
+
+/// Other processes that have the file open, as far as this user may see them.
+pub(crate) fn holders(db: &Path) -> Vec<u32> {
+    let own = std::process::id();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let found = processes.filter_map(|entry| {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        pid.filter(|pid| *pid != own && has_open(&entry.path(), db))
+    });
+    found.collect()
 }
 
 fn has_open(process: &Path, db: &Path) -> bool {

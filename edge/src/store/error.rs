@@ -9,7 +9,7 @@ use tt_protocol::change::PieceError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite failed.
-    #[error("the database file: {0}")]
+    #[error("the database file: {0}{advice}", advice = crate::salvage::advice(.0))]
     Sqlite(#[from] rusqlite::Error),
     /// Capture could not be put right after a change of the schema.
     #[error(transparent)]
@@ -53,6 +53,9 @@ pub enum StoreError {
         /// What stands against it.
         source: EvolveError,
     },
+    /// What the file remembers of its rescue cannot be read.
+    #[error("what this file remembers of its rescue is damaged: {0}")]
+    Remembered(#[from] serde_json::Error),
     /// The file belongs to no hub.
     #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
     NotJoined,

@@ -4,8 +4,15 @@
 //! Everything that the outbox still holds begins with the name by which it was cut: the hub, and not this file,
 //! knows which of it has arrived. Then the file is reseeded.
 
+mod kept;
+
+pub use kept::Lost;
+
 use super::{EdgeStore, StoreError, cut, installed, standing};
+use kept::Kept;
 use rusqlite::{Connection, TransactionBehavior};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tt_migrations::capture::ids;
 use tt_migrations::state;
@@ -15,23 +22,20 @@ use tt_protocol::step::{decode_made, encode_made};
 
 /// Who took the file over, so that the same command goes on where it was cut off.
 const RESCUED_BY: &str = "rescued_by";
+/// What came of it, as JSON: a loss must be told also when the command was cut off before it could.
+const RESCUED: &str = "rescued";
 
 /// What a file takes along.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rescued {
     /// Changesets that are handed in again.
     pub changesets: u64,
     /// Rows in them.
     pub rows: u64,
-}
-
-/// A changeset as it was kept.
-struct Kept {
-    seq: i64,
-    hash: [u8; 32],
-    rows: i64,
-    at: i64,
-    pieces: Vec<Vec<u8>>,
+    /// Changesets that cannot be handed in, because they are damaged in this file.
+    pub lost: Vec<Lost>,
+    /// A copy of the file as it was, when something is lost.
+    pub aside: Option<PathBuf>,
 }
 
 impl EdgeStore {
@@ -47,12 +51,16 @@ impl EdgeStore {
         same_hub: bool,
         now: Millis,
     ) -> Result<Rescued, StoreError> {
-        self.cut(now)?;
+        // A new cut would hide that all before it are gone.
+        let (mut kept, lost) = kept::read(&self.conn, same_hub)?;
+        if self.cut(now)?.is_some() {
+            kept = kept::read(&self.conn, same_hub)?.0;
+        }
+        let aside = self.keep_aside(by, &lost)?;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let kept = kept(&tx)?;
         tx.execute_batch("DELETE FROM _sync_outbox; DELETE FROM _sync_piece")?;
         state::set(&tx, state::SEQ, 0)?;
-        let mut rescued = Rescued::default();
+        let mut rescued = Rescued { lost, aside, ..Rescued::default() };
         let step = state::get(&tx, state::STEP)?.unwrap_or(0).unsigned_abs();
         for (seq, changeset) in (1..).map(Seq).zip(&kept) {
             let pieces = changeset.named(self.device, step, seq == Seq(1))?;
@@ -62,6 +70,7 @@ impl EdgeStore {
         }
         become_device(&tx, device, same_hub)?;
         state::set_text(&tx, RESCUED_BY, by)?;
+        state::set_text(&tx, RESCUED, &serde_json::to_string(&rescued)?)?;
         let replica = installed(&tx, &self.policy, device)?;
         for tracked in replica.tables.values() {
             ids::settle(&tx, tracked, device)?;
@@ -71,33 +80,30 @@ impl EdgeStore {
         Ok(rescued)
     }
 
-    /// True when this token's holder has taken the file over already.
+    /// What came of it, when this token's holder has taken the file over already.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn is_rescued_by(&self, by: &str) -> Result<bool, StoreError> {
-        Ok(state::get_text(&self.conn, RESCUED_BY)?.as_deref() == Some(by))
-    }
-}
-
-/// Changesets whose pieces are all here. Those that were safe are not kept, and need not be handed in.
-fn kept(conn: &Connection) -> Result<Vec<Kept>, StoreError> {
-    let sql = "SELECT seq, hash, rows, cut_at, pieces FROM _sync_outbox ORDER BY seq";
-    let mut statement = conn.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    let mut kept = Vec::new();
-    while let Some(row) = rows.next()? {
-        let seq: i64 = row.get(0)?;
-        let count: i64 = row.get(4)?;
-        let pieces: Vec<Vec<u8>> = conn
-            .prepare_cached("SELECT bytes FROM _sync_piece WHERE seq = ?1 ORDER BY place")?
-            .query_map([seq], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        if pieces.len() as i64 == count {
-            kept.push(Kept { seq, hash: row.get(1)?, rows: row.get(2)?, at: row.get(3)?, pieces });
+    pub fn rescued_by(&self, by: &str) -> Result<Option<Rescued>, StoreError> {
+        if state::get_text(&self.conn, RESCUED_BY)?.as_deref() != Some(by) {
+            return Ok(None);
         }
+        let came = state::get_text(&self.conn, RESCUED)?;
+        Ok(Some(came.map(|text| serde_json::from_str(&text)).transpose()?.unwrap_or_default()))
     }
-    Ok(kept)
+
+    /// The outbox is made anew: where something in it is lost, the file as it is stays beside it for a person.
+    fn keep_aside(&self, by: &str, lost: &[Lost]) -> Result<Option<PathBuf>, StoreError> {
+        let Some(path) = self.conn.path().filter(|_| !lost.is_empty()) else { return Ok(None) };
+        let aside = PathBuf::from(format!("{path}.before-rescue-{}", by.get(..8).unwrap_or(by)));
+        if !aside.exists() {
+            self.conn.execute("VACUUM INTO ?1", [aside.to_string_lossy()])?;
+        }
+        for one in lost {
+            tracing::error!(file = %aside.display(), "not handed in: {one}; this copy of the file is kept");
+        }
+        Ok(Some(aside))
+    }
 }
 
 impl Kept {

@@ -124,8 +124,56 @@ fn work_that_two_copies_hold_is_handed_in_once_whoever_comes_first() -> Done {
     warehouse.agree(&[&edge, &clone])
 }
 
+#[test]
+fn a_damaged_changeset_is_named_and_the_whole_ones_go_in() -> Done {
+    let warehouse = Warehouse::open()?;
+    let hub = warehouse.hub.db();
+    for (number, (damage, words)) in [
+        (
+            "UPDATE _sync_piece SET bytes = zeroblob(length(bytes)) WHERE seq = 2",
+            "not the bytes that were cut",
+        ),
+        ("DELETE FROM _sync_piece WHERE seq = 2", "0 of its 1 pieces"),
+        ("UPDATE _sync_outbox SET hash = x'00' WHERE seq = 2", "2 rows of \"shipments\""),
+        ("DELETE FROM _sync_outbox WHERE seq = 2", "does not know it any more"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let edge = warehouse.device(&format!("packing-{number}"))?;
+        let note = |what: &str| format!("{what} {number}");
+        sql(&edge.db(), &shipment(&note("safe")))?;
+        edge.sync("20")?;
+        sql(&edge.db(), &format!("{}; {}", shipment(&note("lost")), shipment(&note("lost"))))?;
+        cut_without_link(&edge)?;
+        sql(&edge.db(), &shipment(&note("whole")))?;
+        cut_without_link(&edge)?;
+        sql(&edge.db(), &format!("{damage}; {}", shipment(&note("uncut"))))?;
+        let token = warehouse.hub.invite(&format!("again-{number}"))?;
+        // The same command again says the same.
+        for _ in 0..2 {
+            let said = edge.say(&["join", &token, "--rescue", "--json"])?;
+            ensure!(
+                said.code == 1 && said.err.contains("changeset 2") && said.err.contains(words),
+                "{said:?}"
+            );
+            let json: serde_json::Value = serde_json::from_str(&said.out)?;
+            ensure!(json["lost"][0]["seq"] == 2 && json["lost"][1].is_null(), "{said:?}");
+            ensure!(json["handed_in"] == true && json["changesets"] == 3, "{said:?}");
+            let aside = json["aside"].as_str().context("the file is kept")?;
+            ensure!(times(Path::new(aside), &note("lost"))? == 2, "as it was");
+        }
+        for (what, expected) in [("safe", 1), ("lost", 0), ("whole", 1), ("uncut", 1)] {
+            let found = times(&hub, &note(what))?;
+            ensure!(found == expected, "{what} {number} is at the hub {found} times");
+        }
+        warehouse.agree(&[&edge])?;
+    }
+    Ok(())
+}
+
 /// What a device has cut before its link was lost.
-fn cut_without_link(edge: &Edge) -> Done {
+pub(crate) fn cut_without_link(edge: &Edge) -> Done {
     let policy = tt_migrations::policy::shipped();
     let mut store = tt_edge::store::EdgeStore::open(&edge.db(), policy)?;
     store.cut(tt_protocol::number::Millis(1_800_000_000_000))?.context("there is something to cut")?;

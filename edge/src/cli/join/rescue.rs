@@ -11,6 +11,7 @@ use crate::identity::{DeviceKey, Identity};
 use crate::join;
 use crate::link;
 use crate::place::{Lock, Place, lock};
+use crate::salvage::{self, Illegible, Salvaged};
 use crate::store::{EdgeStore, Rescued};
 use anyhow::{Context as _, bail};
 use serde_json::json;
@@ -25,13 +26,17 @@ const FIRST_TRY: Duration = Duration::from_secs(60);
 
 pub(super) fn rescue(place: &Place, token: &Token, db: Option<PathBuf>, json: bool) -> Outcome {
     let db = std::path::absolute(db.or_else(|| place.db().ok()).unwrap_or_else(|| place.default_db()))?;
-    if !join::is_joined(&db) {
+    let is_damaged = db.exists() && salvage::damage(&db)?.is_some();
+    if !is_damaged && !join::is_joined(&db) {
         bail!("{} belongs to no hub: join it without --rescue, its rows are offered then", db.display());
     }
     place.create()?;
     let lock = lock(&db)?;
+    let bare = Token { addresses: Vec::new(), ..token.clone() };
+    let by = data_encoding::HEXLOWER.encode(&Sha256::digest(bare.encode().as_bytes()));
+    let salvaged = salvage::when_damaged(&db, &by)?;
     let mut store = worker::open(&db)?;
-    let (identity, rescued) = runtime()?.block_on(take_over(place, token, &mut store))?;
+    let (identity, rescued) = runtime()?.block_on(take_over(place, (token, &by), &mut store))?;
     drop(store);
     place.remember_db(&db)?;
     let handed_in = hand_in(place, &lock, identity)?;
@@ -40,9 +45,10 @@ pub(super) fn rescue(place: &Place, token: &Token, db: Option<PathBuf>, json: bo
         println!(
             "{}",
             json!({ "name": identity.name, "device": identity.device.0, "role": identity.role, "db": db,
-                    "changesets": rescued.changesets, "rows": rescued.rows, "handed_in": handed_in.is_none() })
+                    "changesets": rescued.changesets, "rows": rescued.rows, "handed_in": handed_in.is_none(),
+                    "lost": rescued.lost, "aside": rescued.aside, "salvaged": salvaged })
         );
-        return Ok(ExitCode::SUCCESS);
+        return Ok(verdict(&rescued, salvaged.as_ref()));
     }
     println!(
         "{} is now {}, device {}. {} rows that it still held are offered to the hub, which takes what it does not have.",
@@ -56,22 +62,42 @@ pub(super) fn rescue(place: &Place, token: &Token, db: Option<PathBuf>, json: bo
         Some(reason) => println!("Not all is handed in yet: {reason}"),
     }
     println!("Next: tt-edge run (with the same --data)");
-    Ok(ExitCode::SUCCESS)
+    Ok(verdict(&rescued, salvaged.as_ref()))
+}
+
+/// Says on stderr what is lost. The exit code says so too, although all that could be done is done.
+fn verdict(rescued: &Rescued, salvaged: Option<&Salvaged>) -> ExitCode {
+    if let Some(salvaged) = salvaged {
+        eprintln!("tt-edge: the file was damaged, and is kept as it was in {}", salvaged.aside.display());
+    }
+    let illegible = salvaged.map(|salvaged| salvaged.illegible.as_slice()).unwrap_or_default();
+    for Illegible { table, rows, found } in illegible {
+        let rows = rows.map_or("an unknown number of".to_owned(), |rows| rows.to_string());
+        eprintln!("tt-edge: NOT readable: \"{table}\", {rows} rows: {found}");
+    }
+    if rescued.lost.is_empty() {
+        return if illegible.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    for lost in &rescued.lost {
+        eprintln!("tt-edge: NOT handed in: {lost}");
+    }
+    if let Some(aside) = &rescued.aside {
+        eprintln!("tt-edge: the file as it was is kept in {}: count those rows again", aside.display());
+    }
+    ExitCode::FAILURE
 }
 
 /// Enrols, and writes the new identity into the file.
 async fn take_over(
     place: &Place,
-    token: &Token,
+    (token, by): (&Token, &str),
     store: &mut EdgeStore,
 ) -> anyhow::Result<(Identity, Rescued)> {
-    let bare = Token { addresses: Vec::new(), ..token.clone() };
-    let by = data_encoding::HEXLOWER.encode(&Sha256::digest(bare.encode().as_bytes()));
     let known = earlier(place, token);
-    if store.is_rescued_by(&by)?
+    if let Some(rescued) = store.rescued_by(by)?
         && let Some(identity) = known
     {
-        return Ok((identity, Rescued::default()));
+        return Ok((identity, rescued));
     }
     let former_hub = Identity::load(place.dir()).ok().map(|identity| Sha256::digest(&identity.ca).to_vec());
     // Without the former identity beside it nobody knows which hub the file had.
@@ -91,7 +117,7 @@ async fn take_over(
         }
     };
     let rescued = store
-        .rescue(identity.device, &by, same_hub, clock::now())
+        .rescue(identity.device, by, same_hub, clock::now())
         .context("the file could not be given its new identity; nothing of it was changed")?;
     Ok((identity, rescued))
 }
