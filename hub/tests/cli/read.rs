@@ -59,6 +59,7 @@ fn edges_have_the_shape_that_scripts_read() {
         "device",
         "state",
         "cursor",
+        "behind",
         "unsent",
         "oldest_unsent_s",
         "clock_offset_ms",
