@@ -2,7 +2,7 @@
 //! program does: one open match assigns it, several leave it for review, none is a question.
 
 use super::columns::Columns;
-use rusqlite::{Connection, OptionalExtension as _, Result, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, params_from_iter};
 
 /// A bag, and the purchase order that its delivery belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,22 +60,9 @@ pub(super) fn find(
     let values = [Some(bag_number), box_number].into_iter().chain(tablet_types.iter().copied().map(Some));
     let mut statement = conn.prepare(&sql)?;
     let rows = statement.query_map(params_from_iter(values), |row| {
-        Ok(Bag {
-            id: row.get(0)?,
-            po: row.get(1)?,
-            box_number: row.get(2)?,
-            bag_number: row.get(3)?,
-            label_count: row.get(4)?,
-            tablet_type: row.get(5)?,
-            reserved: row.get(6)?,
-        })
+        Ok(Bag { tablet_type: row.get(5)?, reserved: row.get(6)?, ..bag(row)? })
     })?;
-    let mut found = rows.collect::<Result<Vec<_>>>()?;
-    Ok(match (found.pop(), found.pop()) {
-        (None, _) => Found::None,
-        (Some(bag), None) => Found::One(bag),
-        (Some(_), Some(_)) => Found::Several,
-    })
+    Ok(only(rows.collect::<Result<_>>()?))
 }
 
 /// The bag that the machine counts of a receipt name; None when there is no such count here.
@@ -84,22 +71,32 @@ pub(super) fn of_receipt(conn: &Connection, receipt: &str) -> Result<Option<Foun
                  (SELECT bag_label_count FROM bags WHERE id = w.bag_id)
                FROM warehouse_submissions w WHERE w.receipt_number = ?1 AND w.submission_type = 'machine' LIMIT 2";
     let mut statement = conn.prepare(sql)?;
-    let rows = statement.query_map([receipt], |row| {
-        Ok(Bag {
-            id: row.get(0)?,
-            po: row.get(1)?,
-            box_number: row.get(2)?,
-            bag_number: row.get(3)?,
-            label_count: row.get(4)?,
-            ..Bag::default()
-        })
-    })?;
-    let mut found = rows.collect::<Result<Vec<_>>>()?;
-    Ok(match (found.pop(), found.pop()) {
-        (None, _) => None,
-        (Some(bag), None) => Some(Found::One(bag)),
-        (Some(_), Some(_)) => Some(Found::Several),
+    let found = statement.query_map([receipt], bag)?.collect::<Result<_>>()?;
+    Ok(match only(found) {
+        Found::None => None,
+        found => Some(found),
     })
+}
+
+/// The columns with which each question here begins.
+fn bag(row: &Row<'_>) -> Result<Bag> {
+    Ok(Bag {
+        id: row.get(0)?,
+        po: row.get(1)?,
+        box_number: row.get(2)?,
+        bag_number: row.get(3)?,
+        label_count: row.get(4)?,
+        ..Bag::default()
+    })
+}
+
+/// One match is it; of several none is taken.
+fn only(mut found: Vec<Bag>) -> Found {
+    match (found.pop(), found.pop()) {
+        (None, _) => Found::None,
+        (Some(bag), None) => Found::One(bag),
+        (Some(_), Some(_)) => Found::Several,
+    }
 }
 
 /// The tablet types that a product may be made of: its own, and those that the file allows besides.

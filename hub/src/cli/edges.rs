@@ -88,21 +88,8 @@ fn to_row(device: &Device, linked: &[u16], now: i64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::devices::DeviceState;
-    use tt_protocol::number::{EdgeId, Millis};
-
-    fn device() -> Device {
-        Device {
-            device: EdgeId(3),
-            name: "a".into(),
-            role: "station".into(),
-            enrolled_at: Millis(0),
-            revoked_at: None,
-            last_seen: Some(Millis(10_000)),
-            address: None,
-            state: DeviceState { oldest_unsent_s: Some(5), ..DeviceState::default() },
-        }
-    }
+    use crate::view::devices::tests::device;
+    use tt_protocol::number::Millis;
 
     #[test]
     fn a_clock_that_is_off_is_a_word_and_not_only_a_number() {

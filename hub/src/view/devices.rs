@@ -121,12 +121,12 @@ fn behind(device: &Device, version: Version) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::devices::DeviceState;
     use tt_protocol::number::{EdgeId, Millis};
 
-    fn device() -> Device {
+    pub(crate) fn device() -> Device {
         Device {
             device: EdgeId(3),
             name: "a".into(),
