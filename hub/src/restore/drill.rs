@@ -7,7 +7,7 @@
 
 use super::prepare::open_store;
 use super::rehearsal::{self, Moment};
-use super::{RestoreError, Restores, What, replay};
+use super::{RestoreError, Restores, What, journal};
 use crate::backup::BackupLock;
 use crate::backup::Listed;
 use crate::backup::calendar;
@@ -116,7 +116,7 @@ impl Restores {
 
     /// From where on a journal leads, in the place in which it goes back the furthest. What is older was let go.
     fn journal_begins(&self) -> Option<u64> {
-        let reaches = replay::journals(self).filter_map(|(_, reader)| reader.reach().ok().flatten());
+        let reaches = journal::all(self).into_iter().filter_map(|found| found.reader.reach().ok().flatten());
         reaches.map(|reach| reach.from.0).min()
     }
 

@@ -27,6 +27,19 @@ pub(super) struct Found {
     last: Lsn,
 }
 
+impl Found {
+    /// What a person should know when this one is used before the hub's own.
+    pub(super) fn passes_over(&self, all: &[Self]) -> Option<String> {
+        let own = all.iter().find(|journal| journal.vault.is_none())?;
+        (own.last < self.last).then(|| {
+            format!(
+                "the journal of {} was not used: it can be read up to entry {}, and that of {} up to {}",
+                own.place, own.last, self.place, self.last
+            )
+        })
+    }
+}
+
 /// The hub's own journal and those in the vaults, the one that goes furthest first, the hub's own among equals.
 pub(super) fn all(restores: &Restores) -> Vec<Found> {
     let found = |place, vault, reader: Reader| {

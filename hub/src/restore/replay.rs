@@ -49,7 +49,8 @@ pub(super) fn from_any<T>(
     let failed = |source| RestoreError::File { path: database.to_owned(), source };
     fs::copy(database, untouched).map_err(failed)?;
     let mut notes = Vec::new();
-    for (place, reader) in journals(restores) {
+    let all = journal::all(restores);
+    for found in &all {
         // Nobody has the file open, and an attempt that stopped half way has left it unusable, with its log.
         for ending in ["-wal", "-shm"] {
             let mut log = database.as_os_str().to_owned();
@@ -60,17 +61,15 @@ pub(super) fn from_any<T>(
             }
         }
         fs::copy(untouched, database).map_err(failed)?;
-        match attempt(&reader) {
-            Ok(done) => return Ok((Some(done), notes)),
-            Err(reason) => notes.push(format!("the journal of {place} was not used: {reason}")),
+        match attempt(&found.reader) {
+            Ok(done) => {
+                notes.extend(found.passes_over(&all));
+                return Ok((Some(done), notes));
+            }
+            Err(reason) => notes.push(format!("the journal of {} was not used: {reason}", found.place)),
         }
     }
     Ok((None, notes))
-}
-
-/// The journals that there may be, the one that goes furthest first.
-pub(super) fn journals(restores: &Restores) -> impl Iterator<Item = (String, Reader)> {
-    journal::all(restores).into_iter().map(|found| (found.place, found.reader))
 }
 
 fn attempt(database: &Path, reader: &Reader, target: Target) -> Result<Replayed, String> {
