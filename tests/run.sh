@@ -21,6 +21,16 @@ if ! command -v python3 >/dev/null 2>&1 || ! python3 -c 'import sqlite3' >/dev/n
         "SQLite, as programs in Python do, are skipped (apt-get install python3)"
 fi
 
+# The tests of pages drive a real browser.
+if ! command -v chromedriver >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium chromium-driver; } >/dev/null ||
+            echo "tests/run.sh: chromium cannot be installed: the tests of pages are skipped, and fail in CI"
+    else
+        echo "tests/run.sh: chromedriver is missing: the tests of pages are skipped (apt-get install chromium chromium-driver)"
+    fi
+fi
+
 # Object stores are tested against moto, which checks signatures. It is installed once, beside what is compiled.
 if [ -z "${TT_STORE_PYTHON:-}" ]; then
     store="${CARGO_TARGET_DIR:-target}/store"

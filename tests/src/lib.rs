@@ -1,6 +1,7 @@
 //! What the tests, the demo and the benchmarks share: simulated worlds, real processes, bad wireless.
 
 pub mod bench;
+pub mod browser;
 pub mod demo;
 pub mod inspect;
 pub mod node;
