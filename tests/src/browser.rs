@@ -6,7 +6,7 @@
 use crate::node::until;
 use anyhow::{Context as _, bail};
 use serde_json::{Value as Json, json};
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -169,15 +169,28 @@ impl Browser {
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, told) = answer.split_once("\r\n\r\n").context("an answer has a body")?;
-        let mut told: Json = serde_json::from_str(told)?;
+        let mut told: Json = serde_json::from_slice(&body_of(stream)?)?;
         if told["value"]["error"].is_string() {
             bail!("{method} {path}: {}", told["value"]["message"]);
         }
         Ok(told["value"].take())
     }
+}
+
+/// As many bytes as the answer says: the driver may keep the connection open although it says that it closes it.
+fn body_of(stream: TcpStream) -> anyhow::Result<Vec<u8>> {
+    let mut stream = BufReader::new(stream);
+    let (mut line, mut length) = (String::new(), 0);
+    while stream.read_line(&mut line)? > 0 && !line.trim().is_empty() {
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse()?;
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok(body)
 }
 
 impl Drop for Browser {
