@@ -1,6 +1,6 @@
 // Barcode scanners type like keyboards, only faster, and end with Enter. Such a burst never stays in the field that
 // had the focus: the field gets back what it had before, and the whole code goes to whoever knows what it means.
-const PAUSE_MS = 200; // a longer pause begins something new; a busy device may hold one key of a scan up
+const PAUSE_MS = 100; // a longer pause begins something new; a shorter one may be a scanner that was held up
 const FAST_MS = 45; // between two keys, on average over the code: a person needs twice that
 const SHORT = 4; // fewer signs are a person who is quick with Enter
 
