@@ -1,11 +1,14 @@
 //! Pages in a real browser, headless Chromium, against real hubs and devices.
 //!
 //! * `operator`: the operator's page: live, by mouse and by keyboard, on a phone
+//! * `station`: a person counts at the station page: with a scanner, offline, in a hurry, in Spanish, on a phone
 //!
 //! Without chromedriver they are skipped, which each says; in CI they fail.
 
 #[path = "browser/operator.rs"]
 mod operator;
+#[path = "browser/station.rs"]
+mod station;
 #[path = "end_to_end/warehouse.rs"]
 #[expect(dead_code, reason = "pages need less of a warehouse than daemons do")]
 mod warehouse;
