@@ -210,7 +210,7 @@ impl Engine {
                         let standing = self.store.standing(&hello, now)?;
                         session.handle_standing(&hello, &standing);
                     }
-                    Output::Skip { from, to } => {
+                    Output::Skip { hello, from, to } => {
                         let device = session.edge();
                         let merged = self.store.hand_in_again(device, (from, to), now)?;
                         if merged < to {
@@ -218,6 +218,8 @@ impl Engine {
                             self.store.pass_over(device, to, now)?;
                         }
                         put_back = true;
+                        let standing = self.store.standing(&hello, now)?;
+                        session.handle_standing(&hello, &standing);
                     }
                     Output::Merge { seq, hash, pieces, cursor } => {
                         let edge = session.edge();

@@ -20,8 +20,11 @@ pub enum Output {
     /// Look up what the hub has of this edge; answer with [`HubSession::handle_standing`].
     Greet(Hello),
     /// The hub lacks changesets of this edge up to this one, and the edge does not have them any more either:
-    /// what follows them is to be merged nevertheless. To be told loudly.
+    /// what follows them is to be merged nevertheless. To be told loudly. Then answer to the same hello with
+    /// [`HubSession::handle_standing`] again.
     Skip {
+        /// What the edge said.
+        hello: Hello,
         /// The first that is missing.
         from: Seq,
         /// The last that is missing.
@@ -182,7 +185,12 @@ impl HubSession {
             self.refuse(&reason);
             return;
         }
-        let merged = self.after_gap(hello, standing);
+        // What is put back becomes a version of its own, which the edge must hear of: it waits for a snapshot with it.
+        if let Some((from, to)) = gap(hello, standing) {
+            self.outputs.push_back(Output::Skip { hello: hello.clone(), from, to });
+            return;
+        }
+        let merged = standing.merged;
         if self.staged.seq != merged.next() {
             self.staged = Staged { seq: merged.next(), ..Staged::default() };
         }
@@ -203,16 +211,6 @@ impl HubSession {
             order: standing.order,
             now: standing.now,
         }));
-    }
-
-    /// Where the edge goes on. What it was told to be safe and has forgotten cannot come again.
-    fn after_gap(&mut self, hello: &Hello, standing: &Standing) -> Seq {
-        let (from, to) = (standing.merged.next(), Seq(hello.first_held.0.saturating_sub(1)));
-        if to < from || to > hello.last_seq {
-            return standing.merged;
-        }
-        self.outputs.push_back(Output::Skip { from, to });
-        to
     }
 
     /// The answer to [`Output::Merge`].
@@ -326,6 +324,12 @@ impl HubSession {
     fn send(&mut self, frame: HubFrame) {
         self.outputs.push_back(Output::Send(frame));
     }
+}
+
+/// The first and the last changeset that the edge was told to be safe and has forgotten, and that the hub lacks.
+fn gap(hello: &Hello, standing: &Standing) -> Option<(Seq, Seq)> {
+    let (from, to) = (standing.merged.next(), Seq(hello.first_held.0.saturating_sub(1)));
+    (from <= to && to <= hello.last_seq).then_some((from, to))
 }
 
 /// True when feeds cannot bring the edge to the hub's rows, or somebody wants a snapshot.

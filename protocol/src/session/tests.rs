@@ -165,10 +165,13 @@ fn whoever_feeds_cannot_help_takes_a_snapshot() {
 fn what_nobody_has_any_more_is_told_and_what_follows_it_is_taken() {
     let older = Standing { merged: Seq(1), ..put_back() };
     let outputs = outputs_of(&hello(), &older);
-    assert_eq!(outputs[0], hub::Output::Skip { from: Seq(2), to: Seq(3) });
-    assert_eq!(welcome(&hello(), &older).merged, Seq(3));
+    assert_eq!(outputs, [hub::Output::Skip { hello: hello(), from: Seq(2), to: Seq(3) }], "no welcome yet");
+    let put_back = Standing { merged: Seq(3), merged_as: Version(61), version: Version(61), ..older.clone() };
+    let welcome = welcome(&hello(), &put_back);
+    assert_eq!((welcome.merged, welcome.merged_as), (Seq(3), Version(61)), "the version that they became");
     let nothing_kept = Hello { first_held: Seq(10), ..hello() };
-    assert_eq!(outputs_of(&nothing_kept, &older)[0], hub::Output::Skip { from: Seq(2), to: Seq(9) });
+    let skip = hub::Output::Skip { hello: nothing_kept.clone(), from: Seq(2), to: Seq(9) };
+    assert_eq!(outputs_of(&nothing_kept, &older), [skip]);
 }
 
 #[test]

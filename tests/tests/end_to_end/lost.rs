@@ -213,3 +213,28 @@ fn a_new_machine_has_all_that_the_hub_had_when_a_vault_has_the_journal() -> Done
     ensure!(inspect::number(&hub, numbers)? == 1);
     next.sync("60")
 }
+
+#[test]
+fn a_new_machine_takes_from_the_vaults_journal_what_devices_no_longer_keep() -> Done {
+    let mut site = Site::open(&["primary", "secondary"])?;
+    for edge in &site.edges {
+        until("the device keeps nothing that is safe", || {
+            Ok((inspect::number(&edge.db(), KEPT)? == 0).then_some(()))
+        })?;
+    }
+    let before = site.rows()?;
+    site.lose_the_machine()?;
+    let id = site.id.clone();
+    json(&site.warehouse, &["restore", &id, "--force"])?;
+    site.warehouse.serve()?;
+    site.in_step()?;
+    ensure!(site.rows()? == before, "{:?} instead of {before:?}", site.rows()?);
+    // The journal goes on in the vaults, and the next loss finds it whole.
+    count(&site.edges[0], 1)?;
+    site.in_step()?;
+    until("the vaults have the journal", || {
+        let status = json(&site.warehouse, &["status"])?;
+        let lag = status["journal"]["lag"].as_array().context("how far the vaults are")?.clone();
+        Ok(lag.iter().all(|vault| vault["problem"].is_null() && vault["versions"] == 0).then_some(()))
+    })
+}
