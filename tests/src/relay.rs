@@ -5,6 +5,7 @@
 //! moves. Both ends are on loopback.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -154,29 +155,15 @@ fn forward(socket: &UdpSocket, state: &Arc<State>) {
             continue;
         }
         let key = (device, state.moved.load(Ordering::SeqCst));
-        let Ok(up) = upstream.entry(key).or_try_insert(|| open(socket, device, state)) else {
-            continue;
+        let up = match upstream.entry(key) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => match open(socket, device, state) {
+                Ok(made) => place.insert(made),
+                Err(_) => continue,
+            },
         };
         // What cannot be sent is lost: it is wireless.
         let _ = up.send(&datagram[..len]);
-    }
-}
-
-trait OrTryInsert<V> {
-    fn or_try_insert(self, make: impl FnOnce() -> io::Result<V>) -> io::Result<V>;
-}
-
-impl OrTryInsert<UdpSocket> for std::collections::hash_map::Entry<'_, (SocketAddr, u64), UdpSocket> {
-    fn or_try_insert(self, make: impl FnOnce() -> io::Result<UdpSocket>) -> io::Result<UdpSocket> {
-        match self {
-            Self::Occupied(found) => found.get().try_clone(),
-            Self::Vacant(place) => {
-                let made = make()?;
-                let other = made.try_clone()?;
-                place.insert(made);
-                Ok(other)
-            }
-        }
     }
 }
 
