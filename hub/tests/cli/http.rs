@@ -130,7 +130,11 @@ fn actions_do_what_the_commands_do() {
         "no file from here"
     );
     assert!(get(&http, "/api/calendar?days=2")["cells"][0]["state"] == "proven");
-    assert_eq!(get(&http, "/api/overview")["verdict"]["state"], "healthy");
+    // The disk that the tests run on may be nearly full: all but its check is this hub's own.
+    let overview = get(&http, "/api/overview");
+    let mine = |check: &&Json| check["name"] != "space";
+    let mut checks = overview["checks"].as_array().unwrap().iter().filter(mine);
+    assert!(checks.all(|check| check["state"] == "healthy"), "{overview}");
     assert_eq!(post(&http, "/api/reseed", &json!({ "name": "a" })).0, 409);
     assert_eq!(post(&http, "/api/invite", &json!({ "name": "a", "role": "scanner" })).0, 200);
     assert_eq!(post(&http, "/api/revoke", &json!({ "name": "a" })).0, 200);
