@@ -23,6 +23,7 @@
 //! * `journal`: every acknowledged changeset is in the journal, the vaults have it, and a row has a history
 //! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
 //! * `rescue`: copied files and files put back are stopped, and their work comes in once
+//! * `salvage`: a damaged file is taken apart, and what can be read of it comes in once
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
 #[path = "end_to_end/ages.rs"]
@@ -65,6 +66,8 @@ mod rescue;
 mod reseed;
 #[path = "end_to_end/restore.rs"]
 mod restore;
+#[path = "end_to_end/salvage.rs"]
+mod salvage;
 #[path = "end_to_end/status.rs"]
 mod status;
 #[path = "end_to_end/sync.rs"]
