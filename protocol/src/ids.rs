@@ -43,8 +43,14 @@ impl IdBlock {
     #[must_use]
     pub fn containing(id: i64, device: EdgeId) -> Option<Self> {
         let base = id & !((1 << OFFSET_BITS) - 1);
-        let owner = (base >> OFFSET_BITS) & i64::from(DEVICE_MAX);
-        ((0..ID_MAX).contains(&id) && owner == i64::from(device.0)).then_some(Self { base })
+        (Self::owner(id) == Some(device)).then_some(Self { base })
+    }
+
+    /// The device in whose block `id` lies; None when it lies in nobody's.
+    #[must_use]
+    pub fn owner(id: i64) -> Option<EdgeId> {
+        let device = (id >> OFFSET_BITS) & i64::from(DEVICE_MAX);
+        (0..ID_MAX).contains(&id).then(|| u16::try_from(device).ok().map(EdgeId)).flatten()
     }
 
     /// The first id: one more than what `sqlite_sequence` must hold.

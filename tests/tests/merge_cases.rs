@@ -7,6 +7,7 @@
 //! * `gate`: what a role may not write, changesets that delete too much
 //! * `references`: parents and children
 //! * `triggers`: triggers of the program that fire for rows that come from elsewhere, and those that do not
+//! * `restored`: a hub that was put back, and what comes in another order than the first time
 //! * `released`: pieces that are held, and what becomes of them when the operator decides
 //! * `twins`: the same thing made on two devices
 //! * `tables`: runs the tables in `tests/cases`, where most of the rules are written down
@@ -24,6 +25,8 @@ mod gate;
 mod references;
 #[path = "merge_cases/released.rs"]
 mod released;
+#[path = "merge_cases/restored.rs"]
+mod restored;
 #[path = "merge_cases/story.rs"]
 mod story;
 #[path = "merge_cases/tables.rs"]

@@ -3,11 +3,14 @@
 //! No false alarms: equal rows, sums of counters and greatest values never come here.
 
 pub mod page;
+mod told;
 
 use super::same;
 use rusqlite::{Connection, OptionalExtension as _, Result};
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use told::to_json;
+pub(crate) use told::value;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::Key;
 use tt_protocol::frame::{from_kept_bytes, to_bytes};
@@ -295,6 +298,20 @@ pub(crate) fn close(conn: &Connection, id: i64, decision: &str, at: i64) -> Resu
     Ok(())
 }
 
+/// Closes an entry, also one that was closed for the time being.
+pub(crate) fn close_again(conn: &Connection, id: i64, decision: &str, at: i64) -> Result<()> {
+    let sql = "UPDATE _sync_conflict SET state = 'closed', decision = ?2, decided_at = ?3 WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute((id, decision, at))?;
+    Ok(())
+}
+
+/// An entry that was closed for the time being is the operator's to decide about after all.
+pub(crate) fn reopen(conn: &Connection, id: i64, action: &str) -> Result<()> {
+    let sql = "UPDATE _sync_conflict SET state = 'open', decision = NULL, decided_at = NULL, action = ?2 WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute((id, action))?;
+    Ok(())
+}
+
 /// Columns in which an entry's two sides differ; none when it is closed.
 pub(crate) fn open_columns(conn: &Connection, id: i64) -> Result<Vec<String>> {
     let sql = "SELECT clashes FROM _sync_conflict WHERE id = ?1 AND state = 'open'";
@@ -333,36 +350,6 @@ pub fn list(conn: &Connection, all: bool, name_of: impl Fn(u16) -> String) -> Re
     page::read(conn, &page::Filter { closed: all, ..page::Filter::default() }, page::Page::WHOLE, name_of)
 }
 
-fn to_json(row: &rusqlite::Row<'_>, name_of: &impl Fn(u16) -> String) -> Result<Json> {
-    let key: Vec<(String, Value)> = decode(&row.get::<_, Vec<u8>>(3)?)?;
-    let clashes: Vec<Clash> = decode(&row.get::<_, Vec<u8>>(4)?)?;
-    let held: Option<Vec<(String, Value)>> =
-        row.get::<_, Option<Vec<u8>>>(5)?.map(|bytes| decode(&bytes)).transpose()?;
-    let kept_from: Option<u16> = row.get(6)?;
-    Ok(json!({
-        "id": row.get::<_, i64>(0)?,
-        "kind": row.get::<_, String>(1)?,
-        "table": row.get::<_, String>(2)?,
-        "key": object(&key),
-        "columns": clashes.iter().map(|clash| json!({
-            "name": clash.name,
-            "base": value(&clash.base),
-            "kept": value(&clash.kept),
-            "lost": value(&clash.lost),
-        })).collect::<Vec<_>>(),
-        "row": held.as_ref().map(|row| object(row)),
-        "rows": row.get::<_, i64>(12)?,
-        "kept_from": kept_from.map(name_of),
-        "kept_at": row.get::<_, Option<i64>>(7)?,
-        "lost_from": name_of(row.get(8)?),
-        "lost_at": row.get::<_, i64>(9)?,
-        "action": row.get::<_, String>(10)?,
-        "state": row.get::<_, String>(11)?,
-        "decision": row.get::<_, Option<String>>(13)?,
-        "decided_at": row.get::<_, Option<i64>>(14)?,
-    }))
-}
-
 /// Anything as the list keeps it.
 pub(crate) fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
     to_bytes(value)
@@ -373,23 +360,4 @@ pub(crate) fn decode<T: for<'a> serde::Deserialize<'a>>(bytes: &[u8]) -> Result<
     from_kept_bytes(bytes).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     })
-}
-
-fn object(row: &[(String, Value)]) -> Json {
-    Json::Object(row.iter().map(|(name, held)| (name.clone(), value(held))).collect::<Map<_, _>>())
-}
-
-/// A value as JSON. What JSON cannot say exactly is an object that names its class.
-pub(crate) fn value(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Integer(number) => json!(number),
-        Value::Real(number) if number.is_finite() => json!(number),
-        Value::Real(number) => json!({ "real": number.to_string() }),
-        Value::Text(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => json!(text),
-            Err(_) => json!({ "text": data_encoding::HEXLOWER.encode(bytes) }),
-        },
-        Value::Blob(bytes) => json!({ "blob": data_encoding::HEXLOWER.encode(bytes) }),
-    }
 }

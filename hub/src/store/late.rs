@@ -2,11 +2,15 @@
 //! time: a change of a row before the row itself, a child before its parent. Such rows are held like any that
 //! cannot go in, and go in by themselves as soon as what they need is there.
 //!
+//! A delete of a row that is not there yet is no question for anybody: it waits closed. Only when its row has come
+//! and is not what the device deleted does it come on the list; it may still go in when more has come.
+//!
 //! They are merged as a changeset of the device that sent them, each entry in a version of its own. What would
 //! be a conflict even then stays on the list for the operator.
 
+use super::conflict::Entry;
 use super::merge::{Context, Merge};
-use super::{MergeError, StoreError, conflict, journaled, once};
+use super::{MergeError, StoreError, conflict, journaled, once, trash};
 use crate::devices;
 use crate::journal::record::What;
 use rusqlite::{Connection, Result, params_from_iter};
@@ -22,6 +26,11 @@ use tt_protocol::pieces::PieceBuilder;
 use tt_protocol::policy::Policy;
 use tt_protocol::value::{Value, ValueRef};
 
+/// What is done about a delete whose row is not there.
+pub(super) const DELETE_WAITS: &str = "the hub does not have the row that was deleted: it goes when it comes";
+/// The decision about a delete that waits.
+const WAITS: &str = "waits for its row";
+
 /// An entry that may have become mergeable.
 struct Late {
     id: i64,
@@ -31,6 +40,14 @@ struct Late {
     work: Option<Vec<Vec<u8>>>,
     edge: EdgeId,
     at: i64,
+    /// A delete whose row had not come.
+    waits: bool,
+}
+
+/// Keeps a delete until its row comes.
+pub(super) fn wait(conn: &Connection, version: Version, tracked: &Tracked, entry: &Entry<'_>) -> Result<()> {
+    let id = conflict::add(conn, version, Some(tracked), entry)?;
+    conflict::close(conn, id, WAITS, 0)
 }
 
 /// True in a hub that was put back: only there a row can come after its own change.
@@ -55,14 +72,22 @@ pub(super) fn release(
         let before = waiting.len();
         let mut still = Vec::new();
         for late in waiting {
-            let fits = replica.get(&late.table).map(|tracked| late.is_ready(conn, tracked)).transpose()?;
-            if fits != Some(true) || !merged(conn, replica, policy, version, now, &late)? {
+            let Some(tracked) = replica.get(&late.table) else { continue };
+            if late.waits && late.is_deleted(conn, tracked)? {
+                conflict::close_again(conn, late.id, "deleted already", now.0)?;
+            } else if !late.is_ready(conn, tracked)? || !merged(conn, replica, policy, version, now, &late)? {
                 still.push(late);
             }
         }
         waiting = still;
         if waiting.len() == before {
             break;
+        }
+    }
+    for late in waiting.iter().filter(|late| late.waits) {
+        let Some(tracked) = replica.get(&late.table) else { continue };
+        if late.is_ready(conn, tracked)? {
+            conflict::reopen(conn, late.id, "the delete waits: the row is not what the device deleted")?;
         }
     }
     if *version != begun {
@@ -72,11 +97,14 @@ pub(super) fn release(
 }
 
 fn read(conn: &Connection) -> std::result::Result<Vec<Late>, StoreError> {
-    let sql = "SELECT id, tab, row, work, lost_from, lost_at FROM _sync_conflict
+    let sql = "SELECT id, tab, row, work, lost_from, lost_at, state = 'closed' FROM _sync_conflict
                WHERE state = 'open' AND row IS NOT NULL
-                 AND (kind = 'missing' AND work IS NOT NULL OR kind = 'parent' AND work IS NULL) ORDER BY id";
+                 AND (kind = 'missing' AND work IS NOT NULL OR kind = 'parent' AND work IS NULL)
+               UNION ALL
+               SELECT id, tab, row, work, lost_from, lost_at, state = 'closed' FROM _sync_conflict
+               WHERE decision = ?1 ORDER BY id";
     let mut statement = conn.prepare_cached(sql)?;
-    let rows = statement.query_map([], |row| {
+    let rows = statement.query_map([WAITS], |row| {
         let work: Option<Vec<u8>> = row.get(3)?;
         Ok(Late {
             id: row.get(0)?,
@@ -85,6 +113,7 @@ fn read(conn: &Connection) -> std::result::Result<Vec<Late>, StoreError> {
             work: work.map(|bytes| conflict::decode(&bytes)).transpose()?,
             edge: EdgeId(row.get(4)?),
             at: row.get(5)?,
+            waits: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<Result<_>>()?)
@@ -104,7 +133,7 @@ fn merged(
     let (role, next, edge) = (Some(role.as_str()), version.next(), late.edge);
     let pieces = late.pieces(tracked);
     conn.execute_batch("SAVEPOINT late")?;
-    conflict::close(conn, late.id, "applied when what it needs had come", now.0)?;
+    conflict::close_again(conn, late.id, "applied when what it needs had come", now.0)?;
     let context =
         Context { conn, replica, policy, edge, role, cursor: next, version: next, now, released: false };
     match Merge::run(context, &pieces) {
@@ -128,10 +157,19 @@ impl Late {
         self.row.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    fn key(&self, tracked: &Tracked) -> Option<Key> {
+        tracked.table.key_names().map(|name| self.value(name).cloned()).collect()
+    }
+
+    /// Somebody else's delete of the row has gone in.
+    fn is_deleted(&self, conn: &Connection, tracked: &Tracked) -> Result<bool> {
+        let Some(key) = self.key(tracked) else { return Ok(false) };
+        Ok(row::read(conn, tracked, &key)?.is_none() && trash::find(conn, tracked, &key)?.is_some())
+    }
+
     /// A change has its row now, a child its parents, and nobody else has the child's key.
     fn is_ready(&self, conn: &Connection, tracked: &Tracked) -> Result<bool> {
-        let key: Option<Key> = tracked.table.key_names().map(|name| self.value(name).cloned()).collect();
-        let Some(key) = key else { return Ok(false) };
+        let Some(key) = self.key(tracked) else { return Ok(false) };
         let present = row::read(conn, tracked, &key)?.is_some();
         if self.work.is_some() || present {
             return Ok(self.work.is_some() && present);

@@ -67,6 +67,12 @@ CREATE INDEX IF NOT EXISTS _sync_conflict_row ON _sync_conflict(tab, key);
 -- Finds the open ones without reading what the others hold.
 CREATE INDEX IF NOT EXISTS _sync_conflict_open ON _sync_conflict(id) WHERE state = 'open';
 
+-- Finds what came before its own row, in a hub that was put back.
+CREATE INDEX IF NOT EXISTS _sync_conflict_late ON _sync_conflict(id) WHERE state = 'open' AND row IS NOT NULL
+  AND (kind = 'missing' AND work IS NOT NULL OR kind = 'parent' AND work IS NULL);
+-- Deletes whose row a hub that was put back does not have yet.
+CREATE INDEX IF NOT EXISTS _sync_conflict_deletes ON _sync_conflict(id) WHERE decision = 'waits for its row';
+
 -- Rows that wait for the schema, by the edge that sent them.
 CREATE INDEX IF NOT EXISTS _sync_conflict_waiting ON _sync_conflict(lost_from)
   WHERE kind = 'schema' AND state = 'open' AND work IS NOT NULL;

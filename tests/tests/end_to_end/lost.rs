@@ -109,7 +109,7 @@ impl Site {
         self.in_step()?;
         let [one, two, three] = &self.edges[..] else { anyhow::bail!("three devices") };
         sql(&one.db(), "DELETE FROM warehouse_submissions WHERE employee_name = 'before-packing-2'")?;
-        sql(&three.db(), "DELETE FROM po_lines WHERE inventory_item_id = 'item-after-2'")?;
+        sql(&three.db(), "DELETE FROM po_lines WHERE inventory_item_id = 'item-after-1'")?;
         self.in_step()?;
         // Both write the same column while the wireless is down.
         self.warehouse.relay.cut();
@@ -168,6 +168,8 @@ fn devices_hand_in_again_what_a_new_machine_lacks_when_no_journal_is_left() -> D
     let id = site.id.clone();
     let done = json(&site.warehouse, &["restore", &id, "--force"])?;
     ensure!(done["epoch"].as_u64() > Some(epoch), "{done}");
+    // The delete of a row comes before the row.
+    site.edges.reverse();
     site.warehouse.serve()?;
     site.in_step()?;
     ensure!(site.rows()? == before, "{:?} instead of {before:?}", site.rows()?);

@@ -2,15 +2,18 @@
 //! must not vanish.
 
 use super::overruled::Overruled;
+use super::update::one_row;
 use super::{Merge, MergeError, zip_owned};
 use crate::store::alias::{self, Alias};
-use crate::store::conflict::{self, Kind, Named};
-use crate::store::trash;
+use crate::store::conflict::{self, Entry, Kind, Named};
+use crate::store::{late, trash};
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::{self, Key};
 use tt_protocol::change::TableChange;
+use tt_protocol::ids::IdBlock;
 use tt_protocol::merge::Clash;
+use tt_protocol::number::EdgeId;
 use tt_protocol::value::{Value, ValueRef};
 
 impl Merge<'_> {
@@ -29,13 +32,12 @@ impl Merge<'_> {
     ) -> Result<(), MergeError> {
         let key: Key = change.key(index).map(ValueRef::to_owned).collect();
         let Some(hub) = row::read(self.context.conn, tracked, &key)? else {
-            if !self.is_aliased(tracked)? {
-                return Ok(());
-            }
-            return match alias::find(self.context.conn, tracked, &key)? {
+            let is_aliased = self.is_aliased(tracked)?;
+            let alias = is_aliased.then(|| alias::find(self.context.conn, tracked, &key)).transpose()?;
+            return match alias.flatten() {
                 Some(alias) if alias.moved => self.delete_of_replaced(tracked, change, index, &alias),
                 Some(alias) => self.withdraw(tracked, alias),
-                None => Ok(()),
+                None => self.delete_of_nothing(tracked, change, index, &key),
             };
         };
         let clashes = differences(tracked, change, index, &hub);
@@ -54,6 +56,41 @@ impl Merge<'_> {
         let (tracked, at) = (Arc::clone(tracked), change.time(index));
         self.overruled.add(Overruled { tracked, key, base, clashes, at }, values);
         Ok(())
+    }
+
+    /// The row is not at the hub. In one that was put back it may come yet, and the delete with it; but only a
+    /// row under an id that its device gave is surely the one that was deleted: other keys are used again.
+    fn delete_of_nothing(
+        &mut self,
+        tracked: &Tracked,
+        change: &TableChange,
+        index: usize,
+        key: &Key,
+    ) -> Result<(), MergeError> {
+        let super::Context { conn, version, edge, released, .. } = self.context;
+        let may_come = match key[..] {
+            [Value::Integer(id)] if tracked.table.rowid_key => {
+                IdBlock::owner(id).is_some_and(|owner| owner != edge && owner != EdgeId::HUB)
+            }
+            _ => false,
+        };
+        if released || !may_come || !late::is_possible(conn)? {
+            return Ok(());
+        }
+        let piece = one_row(change, index);
+        if let Some((id, _)) = conflict::held(conn, tracked, key, edge)? {
+            return Ok(conflict::append_when_missing(conn, id, &piece)?);
+        }
+        if trash::find(conn, tracked, key)?.is_some() {
+            return Ok(());
+        }
+        let (named, lost) = (conflict::named_key(tracked, key), self.stamp(change.time(index)));
+        let entry = Entry {
+            row: Some(zip_owned(&change.columns, change.values(index))),
+            work: Some(vec![piece]),
+            ..Entry::new(Kind::Missing, &tracked.table.name, named, lost, late::DELETE_WAITS)
+        };
+        Ok(late::wait(conn, version, tracked, &entry)?)
     }
 
     /// The row has another key since somebody else replaced it: a change like any other.

@@ -321,7 +321,7 @@ pub(super) fn refused_clashes(tracked: &Tracked, hub: &Row, set: Vec<(String, Va
 }
 
 /// One row of a change, as a piece.
-fn one_row(change: &TableChange, index: usize) -> Vec<u8> {
+pub(super) fn one_row(change: &TableChange, index: usize) -> Vec<u8> {
     let mut one = TableChange::new(&change.table, change.kind, change.keys, change.columns.clone());
     one.rows.push(change.rows.slice(index, 0, change.rows.width()));
     encode_piece(&[one])
