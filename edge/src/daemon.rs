@@ -7,6 +7,7 @@
 pub mod control;
 mod fetch;
 pub mod link;
+mod manager;
 mod numbers;
 mod reader;
 pub mod watch;
@@ -97,7 +98,11 @@ pub async fn run(
     let poll = tokio::spawn(watch::poll(events.clone(), changed, stop.clone()));
     let http = page.as_ref().map_or_else(|| "off".to_owned(), |page| page.address.to_string());
     tracing::info!(database = %db.display(), http, "tt-edge runs");
+    let alive = tokio::spawn(manager::keep_alive());
+    manager::ready();
     stopped_by_signal().await?;
+    manager::stopping();
+    alive.abort();
     stop.cancel();
     let _ = tokio::join!(link, poll, ear);
     // The queue may be full of frames; the thread takes them first and ends with this one.

@@ -15,6 +15,7 @@ mod feeds;
 mod line;
 mod links;
 mod lock;
+mod manager;
 mod recorder;
 mod snapshots;
 mod watch;
@@ -338,12 +339,15 @@ async fn serve_links(
     tokio::spawn(http::serve(web, http_listener));
     tokio::spawn(backups::keep(restores, keep_days));
     tokio::spawn(control.serve(shared.events.clone()));
+    tokio::spawn(manager::keep_alive());
+    manager::ready();
     let outcome = tokio::select! {
         () = links::accept(&mut listener, shared, &snapshots) => Ok(()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         _ = writer_died => Err(DaemonError::WriterDied),
     };
+    manager::stopping();
     tracing::info!("the hub is stopping");
     drop(addresses);
     listener.close().await;

@@ -87,7 +87,12 @@ fn registry(numbers: &Numbers, connected: bool, last_sync_ms: Option<i64>) -> Re
         seconds(&mut all, "last_sync_timestamp", help, at as f64 / 1e3);
     }
     let help = "Share of the id space that is used";
-    all.register_with_unit("id_space_used", help, Unit::Ratios, ConstGauge::new(numbers.id_space_used));
+    all.register_with_unit(
+        "id_space_used",
+        help,
+        Unit::Other("ratio".to_owned()),
+        ConstGauge::new(numbers.id_space_used),
+    );
     all.register("cuts", "Changesets cut since the device joined", ConstCounter::new(numbers.cuts));
     let help = "Feeds applied since the daemon started";
     all.register("applied_feeds", help, ConstCounter::new(numbers.applied_feeds));

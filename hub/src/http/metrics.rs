@@ -74,6 +74,12 @@ pub(super) async fn tell(State(web): At) -> Result<Response, Refusal> {
     let (sent, received) = web.line.traffic().totals();
     numbers.one("link_sent", "Frames sent to devices since the start", Some(Unit::Bytes), Some(sent as f64));
     numbers.one("link_received", "Frames received since the start", Some(Unit::Bytes), Some(received as f64));
+    let checks = slow
+        .checks
+        .iter()
+        .map(|check| (vec![("check", check.name.to_owned())], f64::from(check.state as u8)));
+    let help = "Checks of tt-hub health: 0 healthy, 1 warning, 2 critical";
+    numbers.many("check_state", help, None, checks);
     devices(&mut numbers, &edges);
     vaults(&mut numbers, &slow);
     let mut out = String::new();

@@ -27,7 +27,7 @@ const SLOW_EVERY_MS: i64 = 20_000;
 /// What needs the vaults.
 pub(super) struct Slow {
     at: i64,
-    checks: Vec<Check>,
+    pub(super) checks: Vec<Check>,
     /// Tier, vault, when the newest backup was taken and when a copy was last read back.
     pub(super) last: Vec<(Tier, String, i64, i64)>,
     pub(super) vaults: Vec<Vaulted>,

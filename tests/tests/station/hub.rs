@@ -78,7 +78,7 @@ fn metrics_and_readiness_say_how_the_device_is_doing() -> Done {
         "# UNIT tt_edge_oldest_unsent_seconds seconds\n",
         "tt_edge_version ",
         "tt_edge_epoch ",
-        "tt_edge_id_space_used_ratios ",
+        "tt_edge_id_space_used_ratio ",
         "tt_edge_last_sync_timestamp_seconds ",
         "tt_edge_cuts_total ",
         "tt_edge_applied_feeds_total ",
