@@ -31,22 +31,26 @@ if ! command -v chromedriver >/dev/null 2>&1; then
     fi
 fi
 
-# Object stores are tested against moto, which checks signatures. It is installed once, beside what is compiled.
-if [ -z "${TT_STORE_PYTHON:-}" ]; then
+# Object stores are tested against moto, which checks signatures, and pages by the rules of axe-core, which comes in a
+# package for another browser's driver (without that driver). Both are installed once, beside what is compiled.
+if [ -z "${TT_STORE_PYTHON:-}" ] || [ -z "${TT_AXE:-}" ]; then
     store="${CARGO_TARGET_DIR:-target}/store"
+    # The tests run in the folders of their crates.
+    case "$store" in /*) ;; *) store="$PWD/$store" ;; esac
     wanted=tests/store/requirements.txt
-    if cmp -s "$wanted" "$store/installed.txt" ||
+    axe=axe-playwright-python==0.1.8
+    if { cmp -s "$wanted" "$store/installed.txt" && ls "$store"/lib/python3*/site-packages/axe_playwright_python/axe.min.js; } >/dev/null 2>&1 ||
         { python3 -m venv "$store" && "$store/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" &&
+            "$store/bin/pip" install --quiet --disable-pip-version-check --no-deps "$axe" &&
             cp "$wanted" "$store/installed.txt"; } >/dev/null 2>&1; then
-        TT_STORE_PYTHON="$store/bin/python"
-        # The tests run in the folders of their crates.
-        case "$TT_STORE_PYTHON" in /*) ;; *) TT_STORE_PYTHON="$PWD/$TT_STORE_PYTHON" ;; esac
-        export TT_STORE_PYTHON
+        TT_STORE_PYTHON="${TT_STORE_PYTHON:-$store/bin/python}"
+        TT_AXE="${TT_AXE:-$(ls "$store"/lib/python3*/site-packages/axe_playwright_python/axe.min.js)}"
+        export TT_STORE_PYTHON TT_AXE
     elif [ "${CI:-}" = true ]; then
-        missing "moto cannot be installed for the tests of object stores (apt-get install python3-venv; pip needs the network)"
+        missing "moto and axe-core cannot be installed for the tests (apt-get install python3-venv; pip needs the network)"
     else
-        echo "tests/run.sh: moto cannot be installed (apt-get install python3-venv; pip needs the network): the tests" \
-            "of object stores are skipped"
+        echo "tests/run.sh: moto and axe-core cannot be installed (apt-get install python3-venv; pip needs the network): the" \
+            "tests of object stores, and of what pages ask of people, are skipped"
     fi
 fi
 

@@ -13,8 +13,10 @@ mod status;
 mod sync;
 
 use crate::place::Place;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,6 +62,11 @@ enum Command {
     Count(count::CountArgs),
     /// Find what is wrong with this device. Exit 1 when something is broken.
     Doctor(doctor::DoctorArgs),
+    /// Print a script with which a shell completes this program's commands and flags.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 /// What a command comes to: the exit code.
@@ -86,11 +93,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status => status::status(&place, json),
         Command::Doctor(args) => doctor::doctor(&place, &args, json),
         Command::Count(args) => count::count(&place, &args, json),
+        Command::Completions { shell } => completions(shell),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tt-edge: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn completions(shell: Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tt-edge", &mut script);
+    std::io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A runtime on this thread: a device has better things to do than to keep threads for us.

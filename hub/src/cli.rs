@@ -26,7 +26,8 @@ use crate::devices::DevicesError;
 use crate::folder::FolderError;
 use crate::store::migrate::MigrateError;
 use crate::view::ViewError;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +95,11 @@ enum Command {
     Conflicts(conflicts::Arguments),
     /// Who changed a row, when, from what to what.
     History(history::Arguments),
+    /// Print a script with which a shell completes this program's commands and flags.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 /// Why a command failed.
@@ -205,13 +211,17 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Restore(arguments) => restore::run(place, &arguments),
         Command::Conflicts(arguments) => conflicts::run(place, arguments),
         Command::History(arguments) => history::run(place, &arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tt-hub", &mut script);
+            Ok(output::text(&String::from_utf8_lossy(&script))?)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -1,10 +1,13 @@
 //! Pages in a real browser, headless Chromium, against real hubs and devices.
 //!
+//! * `accessible`: nothing that keeps a person out, and nothing that a large site makes unusable
 //! * `operator`: the operator's page: live, by mouse and by keyboard, on a phone
 //! * `station`: a person counts at the station page: with a scanner, offline, in a hurry, in Spanish, on a phone
 //!
 //! Without chromedriver they are skipped, which each says; in CI they fail.
 
+#[path = "browser/accessible.rs"]
+mod accessible;
 #[path = "browser/operator.rs"]
 mod operator;
 #[path = "browser/station.rs"]

@@ -7,7 +7,10 @@ use crate::config::Config;
 use crate::control::{self, Host, Invited, Reply, Request};
 use crate::database;
 use crate::folder::Folder;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use serde_json::json;
+use std::io::IsTerminal as _;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -89,15 +92,23 @@ fn print(place: &Place, invited: &Invited) -> Result<(), CliError> {
             "addresses": addresses,
         }))?);
     }
+    // For the camera of a device whose screen cannot be typed on comfortably; a script has no use for it.
+    let picture = if std::io::stdout().is_terminal() { picture(&invited.token) } else { String::new() };
     let lives_s = (invited.expires_at - clock::now().0 + 999) / 1000;
     Ok(output::text(&format!(
         "{token}\n\nType this on the device {name} (role {role}) within {lives}; the token works once:\n\n    \
-         tt-edge join {token}\n",
+         tt-edge join {token}\n{picture}",
         token = invited.token,
         name = invited.name,
         role = invited.role,
         lives = output::span(lives_s),
     ))?)
+}
+
+/// The token as a QR code of half blocks; nothing when it has no place in one.
+fn picture(token: &str) -> String {
+    let code = QrCode::with_error_correction_level(token, EcLevel::L);
+    code.map_or_else(|_| String::new(), |code| format!("\n{}\n", code.render::<Dense1x2>().build()))
 }
 
 /// An address that means only the machine that uses it, or a port that nobody can have.
@@ -136,6 +147,17 @@ mod tests {
         for wrong in ["", "h", "24", "0h", "-1h", "1.5h", "24 hours", "1ü"] {
             assert!(span_ms(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_token_has_a_picture_that_fits_a_terminal() {
+        let token = "TT1-".to_owned() + &"A7".repeat(120);
+        let picture = picture(&token);
+        let lines: Vec<&str> = picture.trim_matches('\n').lines().collect();
+        let width = lines.iter().map(|line| line.chars().count()).max().unwrap();
+        assert!((30..=80).contains(&width) && lines.len() * 2 <= width + 1, "{width} x {}", lines.len());
+        assert!(picture.chars().all(|c| " █▀▄\n".contains(c)), "{picture}");
+        assert_eq!(super::picture(&"x".repeat(5_000)), "", "too long for any");
     }
 
     #[test]

@@ -13,13 +13,13 @@ const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 const NAME: &str = "SELECT line_item_name FROM po_lines WHERE id = 1";
 
-fn page(warehouse: &Warehouse) -> anyhow::Result<String> {
+pub(crate) fn page(warehouse: &Warehouse) -> anyhow::Result<String> {
     let told: Json = serde_json::from_slice(&std::fs::read(warehouse.hub.dir.join("hub.addr.json"))?)?;
     Ok(format!("http://{}/", told["http"].as_str().context("the hub says where it is")?))
 }
 
 /// Two devices that disagree about one column.
-fn disagreeing(warehouse: &Warehouse) -> anyhow::Result<[tt_tests::node::Edge; 2]> {
+pub(crate) fn disagreeing(warehouse: &Warehouse) -> anyhow::Result<[tt_tests::node::Edge; 2]> {
     let (first, second) = (warehouse.device("packing-1")?, warehouse.device("packing-2")?);
     for (edge, name) in [(&first, "earlier"), (&second, "later")] {
         sql(&edge.db(), &format!("UPDATE po_lines SET line_item_name = '{name}' WHERE id = 1"))?;
