@@ -3,16 +3,9 @@
 //!
 //! * The damaged file is copied aside first, with its log, and that copy is never opened.
 //! * Nothing is put in the place of a file that another process has open.
-//! * What cannot be read is counted and named. A change whose row cannot be read is left out, so that no row
-//!   that is only illegible is ever taken for a deleted one.
+//! * What cannot be read is counted and named.
 //!
-//! * `reading`: the rows of one table, around pages that cannot be read
-//! * `building`: the new file
-//! * `holders`: who has the old one open
-
-mod building;
-mod holders;
-mod reading;
+//! How a file is read around what is damaged is in [`tt_migrations::salvage`].
 
 use crate::doctor::file;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -21,7 +14,9 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
-use tt_migrations::{durable, state};
+pub(crate) use tt_migrations::salvage::{Illegible, damage};
+use tt_migrations::salvage::{build, is_damage};
+use tt_migrations::{durable, holders, state};
 
 /// Why a damaged file was not taken apart.
 #[derive(Debug, thiserror::Error)]
@@ -69,17 +64,6 @@ pub(crate) enum SalvageError {
     Unsound(String),
 }
 
-/// Something that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Illegible {
-    /// The table, or another thing in the file.
-    pub table: String,
-    /// How many rows; None when nobody can count them.
-    pub rows: Option<u64>,
-    /// What that means, in a sentence.
-    pub found: String,
-}
-
 /// What came of a damaged file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Salvaged {
@@ -114,7 +98,7 @@ pub(crate) fn when_damaged(db: &Path, by: &str) -> Result<Option<Salvaged>, Salv
     if found.is_none() && !aside.exists() {
         return Ok(None);
     }
-    if let Some(who) = holders::of(db) {
+    if let Some(who) = holders::of(db, std::process::id()) {
         return Err(SalvageError::Held { path: db.clone(), who });
     }
     if !aside.exists() {
@@ -124,7 +108,7 @@ pub(crate) fn when_damaged(db: &Path, by: &str) -> Result<Option<Salvaged>, Salv
     let _ = fs::remove_dir_all(&work);
     copy_all(&aside, &work, db)?;
     let fresh = work.join("fresh.db");
-    let illegible = match building::build(&work.join(name_of(db, "")), &fresh) {
+    let illegible = match build(&work.join(name_of(db, "")), &fresh) {
         Ok(illegible) => illegible,
         Err(error) if is_damage(&error) => {
             return Err(SalvageError::Illegible { path: db.clone(), found: error.to_string(), aside });
@@ -139,49 +123,6 @@ pub(crate) fn when_damaged(db: &Path, by: &str) -> Result<Option<Salvaged>, Salv
     put_in_place(&fresh, db)?;
     fs::remove_dir_all(&work).map_err(|source| failed("remove", &work, source))?;
     Ok(Some(salvaged))
-}
-
-/// What is wrong with a file's pages; None when they are sound. Values that break a rule of their table are not
-/// damage.
-///
-/// # Errors
-/// When SQLite fails for another reason.
-pub(crate) fn damage(db: &Path) -> rusqlite::Result<Option<String>> {
-    let look = || -> rusqlite::Result<Option<String>> {
-        let conn = file::open(db)?;
-        let mut statement = conn.prepare("PRAGMA integrity_check(1000)")?;
-        let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let mut lines = lines.filter(|line| line.as_ref().map_or(true, |line| is_of_pages(line)));
-        lines.next().transpose()
-    };
-    match look() {
-        Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
-        // An index that needs a function of the program's says nothing about the pages.
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown) => Ok(None),
-        outcome => outcome,
-    }
-}
-
-fn is_of_pages(line: &str) -> bool {
-    let of_values = [
-        "ok",
-        "CHECK constraint failed in ",
-        "NULL value in ",
-        "non-",
-        "NUMERIC value in ",
-        "TEXT value in ",
-    ];
-    !of_values.iter().any(|start| line.starts_with(start)) || line.starts_with("non-unique entry in index ")
-}
-
-/// True when SQLite says that the file, or the disk under it, cannot be read as it should.
-#[must_use]
-pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, OutOfMemory, SystemIoFailure, TooBig};
-    let code = error.sqlite_error_code();
-    code.is_some_and(|code| {
-        matches!(code, DatabaseCorrupt | NotADatabase | SystemIoFailure | TooBig | OutOfMemory)
-    })
 }
 
 /// What to do when SQLite fails because the file is damaged; empty when it fails for another reason.

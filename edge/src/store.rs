@@ -6,7 +6,6 @@
 
 mod apply;
 mod audit;
-mod cut;
 mod error;
 mod heal;
 mod outbox;
@@ -21,25 +20,26 @@ mod steps;
 
 pub(crate) use audit::audits;
 pub use audit::{Audit, Outcome};
-pub use cut::Cut;
-pub(crate) use cut::{count, keep};
 pub use error::StoreError;
 pub use heal::Healed;
 pub(crate) use heal::Moment;
 pub use outbox::Waiting;
 pub(crate) use reading::{Found, What};
 pub use reading::{ReadDone, Reading};
-pub use rescue::{Lost, Rescued};
+pub use rescue::Rescued;
 pub use reseed::Seed;
 pub(crate) use scale::look_before_writing;
 
-use rusqlite::{Connection, TransactionBehavior};
+use data_encoding::HEXLOWER;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use std::sync::Arc;
 use tt_migrations::capture::ids;
 use tt_migrations::capture::install::install;
 use tt_migrations::connection;
 use tt_migrations::follow;
+use tt_migrations::outbox::cut::{self, Cut};
 use tt_migrations::programs_triggers::{self, LeftOut, Told};
 use tt_migrations::replica::Replica;
 use tt_migrations::state;
@@ -47,7 +47,6 @@ use tt_protocol::change::decode_definitions;
 use tt_protocol::number::{EdgeId, Millis, Seq, Version};
 use tt_protocol::policy::Policy;
 
-pub(crate) const TABLES: &str = include_str!("store/tables.sql");
 /// The table of the station page's entries.
 pub(crate) const STATION_TABLE: &str = include_str!("store/station.sql");
 
@@ -92,6 +91,18 @@ pub struct EdgeStore {
     applied: u64,
 }
 
+/// Writes into a file of which hub it is, if it does not say so yet: who finds the file must be able to tell.
+///
+/// # Errors
+/// When SQLite fails.
+pub(crate) fn know_hub(db: &Path, authority: &[u8]) -> rusqlite::Result<()> {
+    let conn = Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if state::get_text(&conn, state::HUB)?.is_none() {
+        state::set_text(&conn, state::HUB, &HEXLOWER.encode(&Sha256::digest(authority)))?;
+    }
+    Ok(())
+}
+
 impl EdgeStore {
     /// Opens the file of an enrolled device and puts capture right.
     ///
@@ -107,7 +118,7 @@ impl EdgeStore {
         let mut store =
             Self { conn, replica, policy, device, data_version, clock, told, cut_ahead, applied: 0 };
         let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        tx.execute_batch(TABLES)?;
+        tx.execute_batch(tt_migrations::outbox::TABLES)?;
         tx.execute_batch(STATION_TABLE)?;
         tx.execute_batch(state::TABLES)?;
         for former in &state::formers(&tx)? {

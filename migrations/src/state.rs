@@ -57,6 +57,9 @@ CREATE TABLE IF NOT EXISTS _sync_seed_step(step INTEGER PRIMARY KEY, piece BLOB 
 pub const NO_SNAPSHOT_TABLES: &str =
     "DROP TABLE IF EXISTS _sync_seed_merged; DROP TABLE IF EXISTS _sync_seed_step;";
 
+/// Edge: the hub that this file belongs to, as the SHA-256 of its authority's certificate. Files of older devices do
+/// not say it.
+pub const HUB: &str = "hub";
 /// The merge policy as TOML, as the hub has it.
 pub const POLICY: &str = "policy";
 /// Names that are gone, as this node's steps told them: the policy is written by the names of before.

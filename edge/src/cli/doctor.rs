@@ -204,7 +204,7 @@ fn unsent(db: &Path) -> anyhow::Result<Check> {
         let found = format!("the hub refuses this device: {reason}");
         return Ok(Check::fail("link", found, "see tt-hub edges"));
     }
-    let (uncut, _) = store::count(&conn, &replica(&conn)?, clock::now().0)?;
+    let (uncut, _) = tt_migrations::outbox::cut::count(&conn, &replica(&conn)?, clock::now().0)?;
     let sql = "SELECT COALESCE(SUM(rows), 0) FROM _sync_outbox WHERE version IS NULL";
     let cut: i64 = conn.query_row(sql, [], |row| row.get(0))?;
     Ok(Check::ok("unsent", format!("{} rows", uncut + cut.unsigned_abs())))

@@ -3,6 +3,7 @@
 
 mod rescue;
 
+use super::sync::know_hub;
 use super::{Outcome, runtime};
 use crate::identity::{DeviceKey, Identity};
 use crate::join::{self, Joined};
@@ -71,6 +72,7 @@ pub(super) fn join(place: &Place, args: JoinArgs, json: bool) -> Outcome {
         std::fs::remove_file(&packed).with_context(|| format!("cannot remove {}", packed.display()))?;
     }
     let identity = Identity::load(place.dir())?;
+    know_hub(&db, &identity);
     report(&identity, &db, &joined, json);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `tt-edge run`.
 
+use super::sync::know_hub;
 use super::{Outcome, addresses, runtime};
 use crate::identity::Identity;
 use crate::place::Place;
@@ -30,13 +31,14 @@ fn http(text: &str) -> Result<Http, String> {
 }
 
 pub(super) fn daemon(place: &Place, args: RunArgs) -> Outcome {
-    place.db()?;
+    let db = place.db()?;
     let mut identity = Identity::load(place.dir())?;
     let all = addresses(args.hub.as_ref(), &identity.addresses)?;
     if let Some(address) = &args.hub {
         identity.add_address(place.dir(), address)?;
     }
     log(args.log_json);
+    know_hub(&db, &identity);
     runtime()?.block_on(crate::daemon::run(place, identity, all, args.http.unwrap_or_default()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ use crate::place::{Lock, Place, PlaceError, lock};
 use anyhow::{anyhow, bail};
 use clap::Args;
 use serde_json::json;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +90,13 @@ pub(super) fn who(place: &Place, request: &Request, wait: Duration) -> anyhow::R
     }
 }
 
+/// Writes into the file of which hub it is. A file that cannot be written says so to whoever really needs it.
+pub(super) fn know_hub(db: &Path, identity: &Identity) {
+    if let Err(error) = crate::store::know_hub(db, &identity.ca) {
+        tracing::debug!(%error, "the file does not say of which hub it is");
+    }
+}
+
 /// Links, asks until the end of the wait, and goes.
 pub(super) async fn once(
     place: &Place,
@@ -98,6 +106,7 @@ pub(super) async fn once(
     wait: Duration,
 ) -> anyhow::Result<Reply> {
     let db = place.db()?;
+    know_hub(&db, &identity);
     let (events, queue) = mpsc::channel(64);
     let worker = Worker::start((&db, place.dir()), &events, queue, false)?;
     let state = worker.state();

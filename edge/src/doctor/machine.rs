@@ -7,6 +7,7 @@ use super::Check;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use tt_migrations::holders::processes;
 
 /// Room for a few large feeds and the log of the database.
 const FREE_KB_WARN: u64 = 1024 * 1024;
@@ -38,7 +39,7 @@ pub(crate) fn libraries(db: &Path) -> Check {
     };
     let mut lines = Vec::new();
     let mut racy = false;
-    for pid in holders(&db) {
+    for pid in processes(&db, std::process::id()) {
         let process = Path::new("/proc").join(pid.to_string());
         let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
         let libraries = mapped(&fs::read_to_string(process.join("maps")).unwrap_or_default());
@@ -64,22 +65,6 @@ pub(crate) fn libraries(db: &Path) -> Check {
         return Check::warn("libraries", found, advice);
     }
     Check::ok("libraries", found)
-}
-
-/// Other processes that have the file open, as far as this user may see them.
-pub(crate) fn holders(db: &Path) -> Vec<u32> {
-    let own = std::process::id();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let found = processes.filter_map(|entry| {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-        pid.filter(|pid| *pid != own && has_open(&entry.path(), db))
-    });
-    found.collect()
-}
-
-fn has_open(process: &Path, db: &Path) -> bool {
-    let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    files.filter_map(|file| fs::read_link(file.path()).ok()).any(|target| target == db)
 }
 
 /// Paths of SQLite libraries in a process's map.

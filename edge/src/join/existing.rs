@@ -18,7 +18,7 @@ use tt_migrations::replica::{Tracked, list};
 use tt_migrations::row::{self, Key, Refusal, refusal};
 use tt_migrations::shape::{Schema, Table};
 use tt_migrations::value::{bound, copy};
-use tt_migrations::{connection, state};
+use tt_migrations::{connection, outbox, state};
 use tt_protocol::change::Kind;
 use tt_protocol::number::{EdgeId, Seq, Version};
 use tt_protocol::pieces::PieceBuilder;
@@ -52,7 +52,7 @@ impl Meeting<'_> {
         let local_schema = Schema::read(self.local).map_err(|source| sqlite(self.db, source))?;
         let shared = self.shared(&hub_schema, &local_schema)?;
         let (pieces, offered) = self.meet(&shared, &before).map_err(|source| sqlite(self.db, source))?;
-        self.local.execute_batch(store::TABLES).map_err(|source| sqlite(self.db, source))?;
+        self.local.execute_batch(outbox::TABLES).map_err(|source| sqlite(self.db, source))?;
         let replica = install(self.local, self.policy, device).map_err(store::StoreError::from)?.replica;
         for table in hub_schema.tables.values() {
             follow::declared(self.local, &follow::definition(table))
@@ -270,7 +270,7 @@ impl Meeting<'_> {
         state::set(self.local, state::DEVICE, i64::from(device.0))?;
         state::set(self.local, state::SEQ, 0)?;
         if offered > 0 {
-            store::keep(self.local, Seq(1), pieces, offered, clock::now().0)?;
+            outbox::cut::keep(self.local, Seq(1), pieces, offered, clock::now().0)?;
         }
         Ok(Version(state::get(self.local, state::VERSION)?.unwrap_or(0).unsigned_abs()))
     }

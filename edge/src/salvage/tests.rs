@@ -1,8 +1,7 @@
 //! Pages of a device's file are made illegible at random: whatever row can still be read by itself is in the
 //! new file, what was unsent of them is handed in once, and what is missing is named.
 
-use super::building::build;
-use super::{damage, is_damage};
+use super::{build, damage, is_damage};
 use crate::store::EdgeStore;
 use rusqlite::{Connection, OptionalExtension as _};
 use std::collections::{BTreeMap, BTreeSet};

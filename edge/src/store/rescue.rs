@@ -4,21 +4,16 @@
 //! Everything that the outbox still holds begins with the name by which it was cut: the hub, and not this file,
 //! knows which of it has arrived. Then the file is reseeded.
 
-mod kept;
-
-pub use kept::Lost;
-
-use super::{EdgeStore, StoreError, cut, installed, standing};
-use kept::Kept;
+use super::{EdgeStore, StoreError, installed, standing};
 use rusqlite::{Connection, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tt_migrations::capture::ids;
+use tt_migrations::outbox::cut;
+use tt_migrations::outbox::kept::{self, Lost};
 use tt_migrations::state;
 use tt_protocol::number::{EdgeId, Millis, Seq};
-use tt_protocol::rescue::{Origin, decode_origin, encode_origin};
-use tt_protocol::step::{decode_made, encode_made};
 
 /// Who took the file over, so that the same command goes on where it was cut off.
 const RESCUED_BY: &str = "rescued_by";
@@ -63,7 +58,7 @@ impl EdgeStore {
         let mut rescued = Rescued { lost, aside, ..Rescued::default() };
         let step = state::get(&tx, state::STEP)?.unwrap_or(0).unsigned_abs();
         for (seq, changeset) in (1..).map(Seq).zip(&kept) {
-            let pieces = changeset.named(self.device, step, seq == Seq(1))?;
+            let pieces = changeset.named(self.device, (seq == Seq(1)).then_some(step))?;
             cut::keep(&tx, seq, &pieces, changeset.rows.unsigned_abs(), changeset.at)?;
             rescued.changesets += 1;
             rescued.rows += changeset.rows.unsigned_abs();
@@ -106,28 +101,6 @@ impl EdgeStore {
     }
 }
 
-impl Kept {
-    /// The pieces under the name by which they were cut. A file that is rescued for the second time has given
-    /// its changesets a name before, which counts.
-    fn named(&self, device: EdgeId, step: u64, first: bool) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut pieces = self.pieces.clone();
-        let named = pieces.first().map(|piece| decode_origin(piece)).transpose()?.flatten().is_some();
-        if !named {
-            let origin = Origin { edge: device, seq: Seq(self.seq.unsigned_abs()), hash: self.hash };
-            pieces.insert(0, encode_origin(&origin));
-        }
-        let mut told = false;
-        for piece in &pieces {
-            told |= decode_made(piece)?.is_some();
-        }
-        // The hub has never heard by which names of tables and columns the new device writes.
-        if first && !told {
-            pieces.insert(1, encode_made(step));
-        }
-        Ok(pieces)
-    }
-}
-
 fn become_device(conn: &Connection, device: EdgeId, same_hub: bool) -> Result<(), StoreError> {
     state::set(conn, state::DEVICE, i64::from(device.0))?;
     state::set(conn, state::SEED_WANTED, 1)?;
@@ -137,6 +110,7 @@ fn become_device(conn: &Connection, device: EdgeId, same_hub: bool) -> Result<()
     }
     if !same_hub {
         // Versions of another hub say nothing to this one.
+        conn.execute("DELETE FROM _sync_text WHERE name = ?1", [state::HUB])?;
         state::set(conn, state::EPOCH, 0)?;
         state::set(conn, state::VERSION, 0)?;
     }

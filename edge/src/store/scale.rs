@@ -6,7 +6,8 @@
 //! cut looks first, so the commands do it without a daemon as well; whoever looks second finds it done.
 
 use super::{EdgeStore, StoreError};
-use rusqlite::{Connection, OptionalExtension as _, Result, TransactionBehavior};
+use rusqlite::{Connection, Result, TransactionBehavior};
+use tt_migrations::outbox::times::load;
 use tt_migrations::quote::ident;
 use tt_migrations::state;
 use tt_protocol::clock::{CLOCK_TOLERANCE_MS, Look, Measured, Reading, Record, Shift, look, measure};
@@ -93,32 +94,6 @@ pub(crate) fn look_before_writing(conn: &Connection, reading: Reading) -> Result
     Ok(())
 }
 
-/// What time a note can have at a cut.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    cut_ms: i64,
-    now: i64,
-}
-
-/// The last cut emptied the base tables, so no note is older; and none is from the future.
-pub(super) fn bounds(conn: &Connection, now: i64) -> Result<Bounds> {
-    Ok(Bounds { cut_ms: load(conn)?.map_or(i64::MIN, |record| record.cut_ms).min(now), now })
-}
-
-impl Bounds {
-    /// A time that a clock showed which was set there and back unseen becomes one that is possible. Notes
-    /// made while the cut waited for its lock are a little later than `now`.
-    pub(super) fn possible(self, time: i64) -> i64 {
-        if time > self.now.saturating_add(CLOCK_TOLERANCE_MS) { self.now } else { time.max(self.cut_ms) }
-    }
-}
-
-/// A cut was made, in the same transaction.
-pub(super) fn was_cut(conn: &Connection, now: i64) -> Result<()> {
-    conn.prepare_cached("UPDATE _sync_clock SET cut_ms = ?1, seen_ms = ?1")?.execute([now])?;
-    Ok(())
-}
-
 /// Looks, and writes down what came of it. `newer` is the caller's own record, which may have been seen
 /// later than the one in the file.
 fn look_in(conn: &Connection, reading: Reading, newer: Option<Record>) -> Result<(Record, bool)> {
@@ -163,21 +138,6 @@ fn move_notes(conn: &Connection, shift: Shift) -> Result<usize> {
         moved += conn.execute(&sql, [from_ms, to_ms, by_ms, floor_ms, ceiling_ms])?;
     }
     Ok(moved)
-}
-
-fn load(conn: &Connection) -> Result<Option<Record>> {
-    let offset_ms = state::get(conn, state::CLOCK_OFFSET_MS)?.unwrap_or(0);
-    let sql = "SELECT measured, boot_id, started_ms, seen_ms, cut_ms FROM _sync_clock";
-    let read = |row: &rusqlite::Row<'_>| {
-        let measured = match row.get(0)? {
-            2 => Measured::SinceStart,
-            1 => Measured::BeforeStart,
-            _ => Measured::Never,
-        };
-        let (boot_id, started_ms, seen_ms, cut_ms) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-        Ok(Record { offset_ms, measured, boot_id, started_ms, seen_ms, cut_ms })
-    };
-    conn.prepare_cached(sql)?.query_row([], read).optional()
 }
 
 fn save(conn: &Connection, record: &Record) -> Result<()> {

@@ -5,11 +5,11 @@
 //! looks: a page can stand for any number of ids that do not exist.
 
 use super::is_damage;
+use crate::quote::ident;
+use crate::replica::list;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Result, Row, ToSql, params_from_iter};
 use std::collections::VecDeque;
-use tt_migrations::quote::ident;
-use tt_migrations::replica::list;
 
 /// Looks at places for one table.
 const LOOKS_MAX: usize = 8_192;

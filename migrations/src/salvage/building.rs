@@ -5,13 +5,13 @@
 
 use super::Illegible;
 use super::reading::{Reach, Source, numbers};
+use crate::capture::base;
+use crate::quote::ident;
+use crate::replica::list;
+use crate::{outbox, shape, state};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Result, Row, ToSql, params_from_iter};
 use std::path::Path;
-use tt_migrations::capture::base;
-use tt_migrations::quote::ident;
-use tt_migrations::replica::list;
-use tt_migrations::{shape, state};
 
 const BASE: &str = "_sync_base_";
 
@@ -26,7 +26,7 @@ struct Object {
 ///
 /// # Errors
 /// When nothing of the file can be read, or not what makes it a device's.
-pub(super) fn build(source: &Path, fresh: &Path) -> Result<Vec<Illegible>> {
+pub fn build(source: &Path, fresh: &Path) -> Result<Vec<Illegible>> {
     let from = Connection::open(source)?;
     // A schema that is partly illegible is better than none.
     from.pragma_update(None, "writable_schema", true)?;
@@ -55,7 +55,7 @@ impl Building {
     fn all(&mut self) -> Result<()> {
         let objects = self.objects()?;
         self.to.execute_batch(state::TABLES)?;
-        self.to.execute_batch(crate::store::TABLES)?;
+        self.to.execute_batch(outbox::TABLES)?;
         self.make(&objects, |object| object.kind == "table");
         let names = objects.iter().filter(|object| object.kind == "table" && !is_virtual(object));
         let names = names.map(|object| object.name.as_str()).filter(|name| self.is_there(name));
@@ -173,7 +173,7 @@ impl Building {
     /// Where rows are known or supposed to be: noted ones, new ones, and those that an index names.
     fn places(&self, name: &str) -> Vec<i64> {
         let mut places = numbers(&self.from, &format!("SELECT * FROM {}", ident(&base::name(name))));
-        let of_table = tt_migrations::quote::text(name);
+        let of_table = crate::quote::text(name);
         for column in ["lo", "hi", "block_first"] {
             let sql = format!("SELECT {column} FROM _sync_table WHERE name = {of_table} COLLATE NOCASE");
             places.extend(numbers(&self.from, &sql));

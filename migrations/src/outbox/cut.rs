@@ -4,12 +4,12 @@
 //! fsynced before anything is sent: an edge that lost a cut after pushing it would use its number again
 //! for other rows.
 
-use super::{StoreError, scale};
+use super::times;
+use crate::capture::collect::{self, Sink};
+use crate::follow;
+use crate::replica::{Replica, Tracked};
+use crate::state;
 use rusqlite::{Connection, Result};
-use tt_migrations::capture::collect::{self, Sink};
-use tt_migrations::follow;
-use tt_migrations::replica::{Replica, Tracked};
-use tt_migrations::state;
 use tt_protocol::change::{Kind, encode_definitions};
 use tt_protocol::number::{EdgeId, Seq};
 use tt_protocol::pieces::{self, PieceBuilder};
@@ -30,19 +30,47 @@ struct PieceSink<'p> {
     policy: &'p Policy,
     builder: PieceBuilder,
     offset: i64,
-    times: scale::Bounds,
+    times: times::Bounds,
 }
 
 /// Cuts in the caller's transaction. None when programs changed nothing.
-pub(super) fn cut(
+///
+/// # Errors
+/// When SQLite fails.
+pub fn cut(
     conn: &Connection,
     replica: &Replica,
     policy: &Policy,
     device: EdgeId,
     now: i64,
-) -> Result<Option<Cut>, StoreError> {
+) -> Result<Option<Cut>> {
+    cut_within(conn, replica, policy, device, times::bounds(conn, now)?)
+}
+
+/// Cuts in a copy of a file whose device is gone. The same file always gives the same changeset: `seen` is the
+/// last time that it knows of.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn cut_in_copy(
+    conn: &Connection,
+    replica: &Replica,
+    policy: &Policy,
+    device: EdgeId,
+    seen: i64,
+) -> Result<Option<Cut>> {
+    cut_within(conn, replica, policy, device, times::bounds(conn, seen)?.until_now())
+}
+
+fn cut_within(
+    conn: &Connection,
+    replica: &Replica,
+    policy: &Policy,
+    device: EdgeId,
+    times: times::Bounds,
+) -> Result<Option<Cut>> {
+    let now = times.now();
     let offset = state::get(conn, state::CLOCK_OFFSET_MS)?.unwrap_or(0);
-    let times = scale::bounds(conn, now)?;
     let mut sink = PieceSink { policy, builder: PieceBuilder::default(), offset, times };
     collect::cut(conn, replica, device, now, &mut sink)?;
     let rows = sink.builder.rows();
@@ -57,7 +85,7 @@ pub(super) fn cut(
     pieces.extend(sink.builder.finish());
     let seq = Seq(state::get(conn, state::SEQ)?.unwrap_or(0).unsigned_abs()).next();
     keep(conn, seq, &pieces, rows, now)?;
-    scale::was_cut(conn, now)?;
+    times::was_cut(conn, now)?;
     Ok(Some(Cut { seq, rows }))
 }
 
@@ -72,7 +100,10 @@ fn names(conn: &Connection) -> Result<Option<Vec<u8>>> {
 }
 
 /// Writes a changeset into the outbox under the next number.
-pub(crate) fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, now: i64) -> Result<()> {
+///
+/// # Errors
+/// When SQLite fails.
+pub fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, now: i64) -> Result<()> {
     let cursor = state::get(conn, state::VERSION)?.unwrap_or(0);
     conn.prepare_cached(
         "INSERT INTO _sync_outbox(seq, hash, pieces, rows, cut_at, cursor) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -86,7 +117,10 @@ pub(crate) fn keep(conn: &Connection, seq: Seq, pieces: &[Vec<u8>], rows: u64, n
 }
 
 /// Counts what a cut would send now, and gives the time of the oldest touch.
-pub(crate) fn count(conn: &Connection, replica: &Replica, now: i64) -> Result<(u64, Option<i64>)> {
+///
+/// # Errors
+/// When SQLite fails.
+pub fn count(conn: &Connection, replica: &Replica, now: i64) -> Result<(u64, Option<i64>)> {
     let mut sink = CountSink::default();
     for tracked in replica.tables.values() {
         collect::collect(conn, tracked, now, &mut sink)?;
