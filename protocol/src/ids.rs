@@ -15,6 +15,8 @@ const DEVICE_BITS: u32 = 12;
 const ID_BITS: u32 = 53;
 /// Ids are below this: 2^53.
 pub const ID_MAX: i64 = 1 << ID_BITS;
+/// Ids of one tick: one block of every device.
+pub const TICK: i64 = 1 << (OFFSET_BITS + DEVICE_BITS);
 /// Largest device number that fits: 4095.
 pub const DEVICE_MAX: u16 = (1 << DEVICE_BITS) - 1;
 
@@ -30,11 +32,10 @@ impl IdBlock {
     #[must_use]
     pub fn above(largest: i64, device: EdgeId) -> Option<Self> {
         let device_base = i64::from(device.0 & DEVICE_MAX) << OFFSET_BITS;
-        let tick_size = 1i64 << (OFFSET_BITS + DEVICE_BITS);
         let largest = largest.max(0);
-        let mut base = (largest / tick_size) * tick_size + device_base;
+        let mut base = (largest / TICK) * TICK + device_base;
         if base < largest {
-            base = base.checked_add(tick_size)?;
+            base = base.checked_add(TICK)?;
         }
         (base < ID_MAX).then_some(Self { base })
     }

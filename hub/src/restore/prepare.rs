@@ -26,6 +26,9 @@ use tt_protocol::policy::Policy;
 /// Versions and device numbers that are left out when the present file cannot say which were used.
 const VERSIONS_LEFT_OUT: u64 = 1_000_000;
 const DEVICES_LEFT_OUT: u16 = 64;
+/// Ticks of ids that are left out then, in each table: more than a day in which the hub's programs and a device take
+/// turns every two seconds uses up, and less than a hundredth of all.
+const TICKS_LEFT_OUT: i64 = 1 << 16;
 
 /// The next database is ready.
 pub(super) struct Prepared {
@@ -142,6 +145,7 @@ impl Restores {
             epoch: Epoch(epochs.max().unwrap_or(0).max(last).max(last_epoch)),
             version: Version(versions.max().unwrap_or(0).max(to) + VERSIONS_LEFT_OUT),
             device: EdgeId(device.saturating_add(DEVICES_LEFT_OUT)),
+            ticks: TICKS_LEFT_OUT,
         })
     }
 }

@@ -13,7 +13,7 @@ use super::StoreError;
 use crate::devices::{self, atomically};
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use tt_migrations::state;
-use tt_protocol::ids::DEVICE_MAX;
+use tt_protocol::ids::{DEVICE_MAX, ID_MAX, TICK};
 use tt_protocol::number::{EdgeId, Epoch, Millis, Version};
 
 /// Below these numbers nothing may be given out again.
@@ -25,6 +25,8 @@ pub struct Floor {
     pub version: Version,
     /// The last device number that may have been given out.
     pub device: EdgeId,
+    /// So many ticks of ids may have been used since.
+    pub ticks: i64,
 }
 
 /// What a restored file has become.
@@ -62,6 +64,7 @@ pub fn begin(
             keep_ids(restored, former)?;
         }
         reserve_devices(restored, floor.device, now)?;
+        leave_out_ids(restored, floor.ticks)?;
         restored.execute_batch(
             "UPDATE _sync_edge SET cursor = NULL, unsent = NULL, oldest_unsent_s = NULL, schema = NULL, blocked = NULL",
         )?;
@@ -204,6 +207,19 @@ fn keep_ids(restored: &Connection, former: &Connection) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Ids that the hub may have given after the file was made are not given again: devices have seen them, their rows
+/// may name them, and they may be printed on labels. The hub goes on in a later block when the file is opened.
+fn leave_out_ids(conn: &Connection, ticks: i64) -> Result<()> {
+    if ticks == 0 || !has_table(conn, "sqlite_sequence")? {
+        return Ok(());
+    }
+    // What lies beyond the ids that there are says that none are left.
+    let sql = "UPDATE sqlite_sequence SET seq = min(max(CAST(seq AS INTEGER), (SELECT hi FROM _sync_table t
+                 WHERE t.name = sqlite_sequence.name)) + ?1, ?2)
+               WHERE name IN (SELECT name FROM _sync_table WHERE block_first > 0)";
+    conn.execute(sql, (ticks.saturating_mul(TICK), ID_MAX - 1)).map(drop)
 }
 
 fn has_table(conn: &Connection, name: &str) -> Result<bool> {

@@ -216,6 +216,45 @@ fn a_new_machine_has_all_that_the_hub_had_when_a_vault_has_the_journal() -> Done
     next.sync("60")
 }
 
+/// The journal burns with the machine: nobody knows what programs at the hub did after the backup.
+fn ids_are_not_given_again(vaults: &[&str], keeps: bool) -> Done {
+    let mut site = Site::open(vaults)?;
+    let hub = site.warehouse.hub.db();
+    let id_of = |name: &str| {
+        inspect::number(&hub, &format!("SELECT id FROM purchase_orders WHERE po_number = '{name}'"))
+    };
+    // Its label is printed, and a device makes a line under it.
+    sql(&hub, "INSERT INTO purchase_orders(po_number) VALUES ('label-1')")?;
+    site.in_step()?;
+    let given = id_of("label-1")?;
+    let line = "INSERT INTO po_lines(po_id, po_number, inventory_item_id) VALUES";
+    sql(&site.edges[0].db(), &format!("{line} ({given}, 'label-1', 'of-label-1')"))?;
+    site.in_step()?;
+    for edge in site.edges.iter().filter(|_| !keeps) {
+        until("the device keeps nothing that is safe", || {
+            Ok((inspect::number(&edge.db(), KEPT)? == 0).then_some(()))
+        })?;
+    }
+    site.lose_the_machine()?;
+    fs::remove_dir_all(site.warehouse.path("secondary/journal"))?;
+    let id = site.id.clone();
+    json(&site.warehouse, &["restore", &id, "--force"])?;
+    site.warehouse.serve()?;
+    site.in_step()?;
+    sql(&hub, "INSERT INTO purchase_orders(po_number) VALUES ('label-2')")?;
+    site.in_step()?;
+    ensure!(id_of("label-2")? > given, "label-2 has the id {}, after {given}", id_of("label-2")?);
+    let mixed = "SELECT count(*) FROM po_lines l JOIN purchase_orders o ON o.id = l.po_id WHERE l.po_number <> o.po_number";
+    ensure!(inspect::number(&hub, mixed)? == 0, "a line of one order is under another");
+    let edges: Vec<&Edge> = site.edges.iter().collect();
+    site.warehouse.agree(&edges)
+}
+
+#[test]
+fn ids_that_programs_at_the_hub_had_given_are_not_given_again_by_a_new_machine() -> Done {
+    ids_are_not_given_again(&["away", "secondary"], true)
+}
+
 #[test]
 fn a_new_machine_takes_from_the_vaults_journal_what_devices_no_longer_keep() -> Done {
     let mut site = Site::open(&["primary", "secondary"])?;

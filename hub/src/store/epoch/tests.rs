@@ -4,6 +4,7 @@ use super::*;
 use crate::store::HubStore;
 use tempfile::TempDir;
 use tt_migrations::policy;
+use tt_protocol::ids::IdBlock;
 
 const NOW: Millis = Millis(5_000);
 
@@ -60,7 +61,7 @@ fn numbers_go_on_above_both_files_and_the_floor() {
     ] {
         let mut old = Hub::new(restored.0, restored.1, &[]);
         let mut live = Hub::new(former.0, former.1, &[]);
-        let floor = Floor { epoch: Epoch(floor.0), version: Version(floor.1), device: EdgeId(0) };
+        let floor = Floor { epoch: Epoch(floor.0), version: Version(floor.1), device: EdgeId(0), ticks: 0 };
         let begun = begin(old.conn(), Some(live.conn()), floor, NOW).unwrap();
         assert_eq!((begun.epoch, begun.version), (Epoch(then.0), Version(then.1)));
         assert_eq!(begun.from, Version(restored.1.unsigned_abs()));
@@ -153,11 +154,31 @@ fn a_step_of_the_schema_is_not_counted_twice() {
 #[test]
 fn without_the_former_file_numbers_that_may_have_been_are_left_out() {
     let mut old = Hub::new(1, 5, &[(1, "a", 1, false)]);
-    let floor = Floor { epoch: Epoch(3), version: Version(1_000), device: EdgeId(40) };
+    let floor = Floor { epoch: Epoch(3), version: Version(1_000), device: EdgeId(40), ticks: 0 };
     let begun = begin(old.conn(), None, floor, NOW).unwrap();
     assert_eq!((begun.epoch, begun.version), (Epoch(4), Version(1_001)));
     let open = devices::invite(old.conn(), "b", "station", 1_000, false, NOW).unwrap();
     assert_eq!(devices::redeem(old.conn(), &open.secret, b"key", NOW).unwrap().device, EdgeId(41));
+}
+
+#[test]
+fn without_the_former_file_ids_that_may_have_been_given_are_left_out() {
+    let mut old = Hub::new(1, 5, &[]);
+    let next = |hub: &mut Hub| {
+        hub.conn().execute("INSERT INTO t(note) VALUES ('x')", []).unwrap();
+        hub.conn().last_insert_rowid()
+    };
+    let last = next(&mut old);
+    begin(old.conn(), None, Floor { ticks: 3, ..Floor::default() }, NOW).unwrap();
+    let path = old.conn().path().unwrap().to_owned();
+    drop(HubStore::open(path.as_ref(), policy::shipped()).unwrap());
+    let given = next(&mut old);
+    assert!(given > last + 3 * TICK && IdBlock::containing(given, EdgeId::HUB).is_some(), "{given}");
+    // Where that many are not left, none is given.
+    begin(old.conn(), None, Floor { ticks: i64::MAX, ..Floor::default() }, NOW).unwrap();
+    drop(HubStore::open(path.as_ref(), policy::shipped()).unwrap());
+    let program = rusqlite::Connection::open(&path).unwrap();
+    assert!(program.execute("INSERT INTO t(note) VALUES ('x')", []).is_err());
 }
 
 #[test]
