@@ -11,6 +11,7 @@ use crate::journal::reader::{Reader, ReaderError};
 use crate::journal::record::{Lsn, What};
 use rusqlite::{Connection, TransactionBehavior};
 use std::collections::BTreeMap;
+use tt_migrations::state;
 use tt_protocol::frame::Hello;
 use tt_protocol::number::{EdgeId, Millis, Seq, Version};
 use tt_protocol::pieces;
@@ -74,15 +75,19 @@ impl HubStore {
         self.merged(edge)
     }
 
-    /// What follows this changeset of an edge is merged, although it and those before it are nowhere any more.
+    /// What follows this changeset of an edge is merged, although it and those before it are nowhere any more. That
+    /// is a version of its own: a snapshot that was made before does not say it, and its device would ask again.
     ///
     /// # Errors
     /// When SQLite fails.
     pub fn pass_over(&mut self, edge: EdgeId, to: Seq, now: Millis) -> Result<(), StoreError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        passed_over(&tx, edge, to, self.version, now)?;
-        journaled::put(&tx, self.version, now, || What::PassedOver { edge, seq: to })?;
+        let version = self.version.next();
+        passed_over(&tx, edge, to, version, now)?;
+        state::set(&tx, state::VERSION, version.0 as i64)?;
+        journaled::put(&tx, version, now, || What::PassedOver { edge, seq: to })?;
         tx.commit()?;
+        self.version = version;
         self.committed()
     }
 }

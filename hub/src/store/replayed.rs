@@ -190,6 +190,8 @@ impl Again<'_> {
             }
             What::Forgotten(bounds) => drop(history::cut(self.conn, *bounds)?),
             What::PassedOver { edge, seq } => {
+                // In older journals this made no version.
+                self.version = entry.version;
                 handed::passed_over(self.conn, *edge, *seq, self.version, now)?;
             }
         }

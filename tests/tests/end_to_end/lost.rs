@@ -256,6 +256,11 @@ fn ids_that_programs_at_the_hub_had_given_are_not_given_again_by_a_new_machine()
 }
 
 #[test]
+fn what_neither_a_device_nor_a_journal_has_is_passed_over_and_every_device_is_soon_in_step() -> Done {
+    ids_are_not_given_again(&["primary", "secondary"], false)
+}
+
+#[test]
 fn a_new_machine_takes_from_the_vaults_journal_what_devices_no_longer_keep() -> Done {
     let mut site = Site::open(&["primary", "secondary"])?;
     for edge in &site.edges {
