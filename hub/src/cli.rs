@@ -14,6 +14,7 @@ mod invite;
 mod maintain;
 mod migrate;
 mod output;
+mod rescue;
 mod reseed;
 mod restore;
 mod status;
@@ -71,6 +72,8 @@ enum Command {
         /// Name of the device.
         name: String,
     },
+    /// Take the unsent work out of a lost device's file. The file is never written.
+    Rescue(rescue::Arguments),
     /// Show how the hub is doing.
     Status(status::Arguments),
     /// Cut the history that devices do not need any more.
@@ -141,6 +144,10 @@ enum CliError {
     Store(#[from] crate::store::StoreError),
     #[error("there is no conflict {0}: `tt-hub conflicts --all` lists them")]
     NoConflict(i64),
+    #[error(transparent)]
+    Rescue(#[from] crate::rescue::RescueError),
+    #[error("not all of the file could be handed in: each line above says what, and the rest is in")]
+    NotAll,
     #[error("the hub is not well: each line that says so says what to do")]
     Unhealthy,
     #[error("cannot print: {0}")]
@@ -199,6 +206,7 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Revoke { name } => invite::revoke(place, name),
         Command::Reseed { name } => reseed::order(place, name),
         Command::Edges => edges::run(place),
+        Command::Rescue(arguments) => rescue::run(place, &arguments),
         Command::Status(arguments) => status::run(place, &arguments),
         Command::Maintain(arguments) => maintain::run(place, &arguments),
         Command::Migrate(arguments) => migrate::run(place, &arguments),

@@ -10,6 +10,7 @@ pub(crate) mod pause;
 
 use crate::devices::{self, DevicesError};
 use crate::folder::Folder;
+use crate::rescue::Rescued as RescuedFile;
 use crate::store::migrate::MigrateError;
 use decision::{Outcome, Wish};
 use rusqlite::Connection;
@@ -26,8 +27,8 @@ use tt_protocol::token::Token;
 pub(crate) const LINE_BYTES_MAX: u64 = 1024 * 1024;
 /// Longer than the daemon's slowest commit should take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
-/// A migration may write every row of a large table.
-const MIGRATE_DEADLINE: Duration = Duration::from_secs(3_600);
+/// A migration may write every row of a large table; a device may have been away for months.
+const LONG_DEADLINE: Duration = Duration::from_secs(3_600);
 
 /// What a command asks of the hub.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,6 +71,15 @@ pub(crate) enum Request {
     },
     /// Apply the numbered SQL files that wait in the hub's folder.
     Migrate,
+    /// Take in the work of a lost device, from a sound copy of its file in the hub's folder.
+    Rescue {
+        /// The copy.
+        copy: PathBuf,
+        /// The device's own file, for messages.
+        of: PathBuf,
+        /// Only say what would go in.
+        dry_run: bool,
+    },
     /// Let go of the database until this connection says otherwise or ends ([`pause`]).
     Pause,
 }
@@ -108,6 +118,8 @@ pub(crate) enum Reply {
     },
     /// Migrations were applied, all that waited or those before the one that failed.
     Migrated(Migrated),
+    /// The work of a lost device was taken in.
+    Rescued(RescuedFile),
     /// The daemon has let go of the database.
     Paused,
     /// It goes on.
@@ -190,6 +202,9 @@ pub(crate) fn perform(
         Request::State => Ok((Reply::Failed { reason: "only a running hub has a state".into() }, None)),
         Request::Decide { .. } => Ok((Reply::Failed { reason: "the store decides".into() }, None)),
         Request::Pause => Ok((Reply::Failed { reason: "only a running hub can wait".into() }, None)),
+        Request::Rescue { .. } => {
+            Ok((Reply::Failed { reason: "a rescue needs the whole store".into() }, None))
+        }
         Request::Migrate => Ok((Reply::Failed { reason: "migrations need the whole store".into() }, None)),
         Request::Forget { .. } => Ok((Reply::Failed { reason: "the store forgets".into() }, None)),
         Request::Reseed { name } => {
@@ -254,7 +269,8 @@ pub(crate) fn ask(folder: &Folder, request: &Request) -> Result<Option<Reply>, C
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     let mut talk = || {
-        let deadline = if matches!(request, Request::Migrate) { MIGRATE_DEADLINE } else { ANSWER_DEADLINE };
+        let is_long = matches!(request, Request::Migrate | Request::Rescue { .. });
+        let deadline = if is_long { LONG_DEADLINE } else { ANSWER_DEADLINE };
         stream.set_read_timeout(Some(deadline))?;
         stream.write_all(line.as_bytes())?;
         let mut answer = String::new();

@@ -9,11 +9,13 @@
 mod admission;
 mod journaled;
 mod order;
+mod stand_in;
 
 pub use admission::{Admission, Invitation, invite, redeem};
 pub(crate) use journaled::replace;
 pub(crate) use order::order;
 pub use order::{order_reseed, ordered};
+pub(crate) use stand_in::{stand_in, stand_ins};
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
 use tt_protocol::ids::DEVICE_MAX;
@@ -158,6 +160,15 @@ pub(crate) fn role(conn: &Connection, device: EdgeId) -> rusqlite::Result<String
 /// When SQLite refuses.
 pub fn by_name(conn: &Connection, name: &str) -> Result<Option<Device>, DevicesError> {
     one(conn, "SELECT * FROM _sync_edge WHERE name = ? ORDER BY device DESC LIMIT 1", [name])
+}
+
+/// The device with this number, revoked or not.
+///
+/// # Errors
+/// When SQLite fails.
+pub(crate) fn by_number(conn: &Connection, device: EdgeId) -> rusqlite::Result<Option<Device>> {
+    let sql = "SELECT * FROM _sync_edge WHERE device = ?";
+    conn.prepare_cached(sql)?.query_row([device.0], read_device).optional()
 }
 
 /// The device of a certificate, revoked or not. Check `revoked_at` before talking to it.

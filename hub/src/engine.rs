@@ -3,10 +3,12 @@
 //! The caller hands in what happened on any link, then calls [`Engine::step`] once: all changesets that
 //! wait by then are merged in one commit (group commit), and only then their acknowledgements leave.
 
+use crate::rescue::{RescueError, Rescued, Work};
 use crate::store::decide::{DecideError, Decided, Decision};
 use crate::store::migrate::MigrateError;
 use crate::store::{Changeset, HubStore, MergeError, Outcome, StoreError};
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use tt_migrations::runner::Migration;
 use tt_protocol::audit::{Compare, Compared};
 use tt_protocol::frame::{EdgeFrame, HubFrame, Report};
@@ -43,6 +45,7 @@ pub struct Engine {
     staged: HashMap<EdgeId, Staged>,
     merging: Vec<(LinkId, Changeset)>,
     local_dirty: bool,
+    is_new: bool,
     /// What the sessions were told is safe.
     watermark: Version,
 }
@@ -57,6 +60,7 @@ impl Engine {
             staged: HashMap::new(),
             merging: Vec::new(),
             local_dirty: true,
+            is_new: true,
             watermark: Version(0),
         }
     }
@@ -171,6 +175,9 @@ impl Engine {
     /// # Errors
     /// When the store fails as a whole. Nothing that waits is acknowledged then; edges send again.
     pub fn step(&mut self, now: Millis) -> Result<Vec<Action>, StoreError> {
+        if std::mem::take(&mut self.is_new) {
+            self.store.stand_ins_again(now)?;
+        }
         // Devices that joined and the like: whoever did that has no answer yet, or it does not matter to him.
         self.store.flush()?;
         if self.local_dirty {
@@ -198,6 +205,19 @@ impl Engine {
         let applied = self.store.migrate(migration, now)?;
         self.announce();
         Ok(applied)
+    }
+
+    /// Takes in the work of a lost device, and tells every edge that there is something new.
+    pub(crate) fn rescue(
+        &mut self,
+        work: Work,
+        of: &Path,
+        how: (&[u8; 32], bool),
+        now: Millis,
+    ) -> Result<Rescued, RescueError> {
+        let report = self.store.rescue(work, of, how, now)?;
+        self.announce();
+        Ok(report)
     }
 
     fn collect(&mut self, now: Millis, actions: &mut Vec<Action>) -> Result<(), StoreError> {

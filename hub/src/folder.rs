@@ -86,6 +86,11 @@ impl Folder {
         self.0.join("migrations")
     }
 
+    /// Where the copy of a lost device's file lies while it is rescued.
+    pub(crate) fn rescue(&self) -> PathBuf {
+        self.0.join("rescue")
+    }
+
     /// Where `init` builds what it then puts in place.
     pub(crate) fn staging(&self) -> PathBuf {
         self.0.join(".init")

@@ -20,6 +20,7 @@ mod health;
 mod http;
 pub mod journal;
 pub mod link;
+mod rescue;
 mod restore;
 mod space;
 mod span;

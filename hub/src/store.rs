@@ -19,15 +19,17 @@ pub(crate) mod journaled;
 mod late;
 mod local;
 mod log;
+pub(crate) mod lost_work;
 mod merge;
 pub mod migrate;
 mod once;
 pub mod replayed;
-mod rescue;
+pub(crate) mod rescue;
 mod same;
 mod schema;
 pub mod snapshot;
 mod trash;
+mod uncut;
 
 pub use merge::MergeError;
 

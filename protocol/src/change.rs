@@ -10,7 +10,7 @@ use crate::definition::TableDefinition;
 use crate::dictionary;
 use crate::frame::{from_bytes, to_bytes};
 use crate::limits::{COLUMNS_MAX, PIECE_BYTES_MAX};
-use crate::rescue::RESCUED;
+use crate::rescue::{RESCUED, UNCUT};
 use crate::step::{MADE, STEP};
 use crate::value::ValueRef;
 use crate::varint::{Reader, put};
@@ -195,7 +195,7 @@ pub fn decode_piece(bytes: &[u8]) -> Result<Vec<TableChange>, PieceError> {
     match *mode {
         RAW => decode_raw(body),
         DEFLATED => decode_raw(&inflate(body)?),
-        DEFINITIONS | STEP | MADE | RESCUED => Ok(Vec::new()),
+        DEFINITIONS | STEP | MADE | RESCUED | UNCUT => Ok(Vec::new()),
         NAMED => decode_raw(&inflate_named(body)?),
         _ => Err(PieceError::Shape),
     }

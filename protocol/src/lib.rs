@@ -20,6 +20,7 @@ pub mod limits;
 pub mod link;
 pub mod merge;
 pub mod number;
+pub mod overlap;
 pub mod pieces;
 pub mod policy;
 pub mod prefix;

@@ -24,6 +24,7 @@
 //! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
 //! * `rescue`: copied files and files put back are stopped, and their work comes in once
 //! * `salvage`: a damaged file is taken apart, and what can be read of it comes in once
+//! * `lost_device`: the unsent work of a device that is gone comes out of its file, once
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
 #[path = "end_to_end/ages.rs"]
@@ -52,6 +53,8 @@ mod kills;
 mod live;
 #[path = "end_to_end/lost.rs"]
 mod lost;
+#[path = "end_to_end/lost_device.rs"]
+mod lost_device;
 #[path = "end_to_end/migrate.rs"]
 mod migrate;
 #[path = "end_to_end/mistakes.rs"]

@@ -6,6 +6,7 @@ use crate::control::{self, Reply, Request};
 use crate::database;
 use crate::devices::{self, Device};
 use crate::folder::Folder;
+use crate::store::rescue;
 use crate::view;
 use crate::view::devices::{clock_off, clocks_off, oldest_unsent_s, schemas, state};
 use serde_json::Value as Json;
@@ -21,6 +22,7 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
     let devices = devices::list(&conn)?;
     let schemas = schemas(&conn, &devices)?;
     let ordered = devices::ordered(&conn)?;
+    let rescued = rescue::of_files(&conn)?;
     if devices.is_empty() {
         return Ok(output::text("no device has joined yet: `tt-hub invite NAME` makes a token\n")?);
     }
@@ -39,6 +41,11 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
         }
         if ordered.contains(&device.device) && device.revoked_at.is_none() {
             output::text(&format!("{}: a reseed is ordered and not done yet\n", device.name))?;
+        }
+        if rescued.contains(&device.device) && device.revoked_at.is_none() {
+            let name = &device.name;
+            let what = "its file was rescued; if it is lost, cut it off";
+            output::text(&format!("{name}: {what}: tt-hub revoke {name}\n"))?;
         }
         if let (Some(reason), None) = (&device.state.blocked, device.revoked_at) {
             output::text(&format!("{} is blocked: {reason}\n", device.name))?;

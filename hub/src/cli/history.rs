@@ -40,7 +40,9 @@ fn describe(told: &Told<'_>, names: &Names) -> String {
             Event::Decided { id, decision } => format!("conflict {id}: {decision}"),
             event => format!("{} {}", history::word(event), columns(&line.columns)),
         };
-        rows.push(vec![line.version.to_string(), utc(line.at.0), names.of(line.by.0), what]);
+        let through = line.through.map(|through| format!(", through {}", names.of(through.0)));
+        let by = format!("{}{}", names.of(line.by.0), through.unwrap_or_default());
+        rows.push(vec![line.version.to_string(), utc(line.at.0), by, what]);
     }
     let table = &row.tracked.table.name;
     let since = match reach {

@@ -8,6 +8,7 @@
 mod admission;
 mod history;
 mod pause;
+mod rescue;
 #[cfg(test)]
 mod tests;
 mod upkeep;

@@ -148,7 +148,7 @@ struct Used {
     revoked_at: Option<i64>,
 }
 
-fn next_number(conn: &Connection) -> Result<EdgeId, DevicesError> {
+pub(super) fn next_number(conn: &Connection) -> Result<EdgeId, DevicesError> {
     let sql = "SELECT coalesce(max(device), 0) + 1 FROM _sync_edge";
     let next: i64 = conn.query_row(sql, [], |row| row.get(0))?;
     match u16::try_from(next) {

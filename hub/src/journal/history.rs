@@ -9,6 +9,7 @@ use super::record::{Entry, What};
 use tt_migrations::replica::Tracked;
 use tt_protocol::change::{Kind, PieceError, TableChange, decode_piece};
 use tt_protocol::number::{EdgeId, Millis, Version};
+use tt_protocol::rescue::decode_origin;
 use tt_protocol::value::{Value, ValueRef};
 
 /// A column with what it was and what it became.
@@ -51,6 +52,8 @@ pub struct Line {
     pub at: Millis,
     /// Who did it; the hub stands for its programs and its operator.
     pub by: EdgeId,
+    /// Who handed it in for that device, whose file was rescued.
+    pub through: Option<EdgeId>,
     /// What.
     pub event: Event,
     /// The columns. Of a row that was made or deleted: all that were not NULL.
@@ -100,10 +103,15 @@ impl Row<'_> {
     }
 
     fn look(&self, entry: &Entry, lines: &mut Vec<Line>) -> Result<(), HistoryError> {
+        let mut through = None;
         let (edge, pieces) = match &entry.what {
             What::Local(local) => (EdgeId::HUB, &local.pieces),
             What::Migrated { pieces, .. } => (EdgeId::HUB, pieces),
-            What::Changeset { edge, pieces, .. } => (*edge, pieces),
+            What::Changeset { edge, pieces, .. } => {
+                let origin = pieces.first().map(|piece| decode_origin(piece)).transpose()?.flatten();
+                through = origin.map(|_| *edge);
+                (origin.map_or(*edge, |origin| origin.edge), pieces)
+            }
             What::Decided { id, words, .. } => {
                 if self.conflicts.contains(id) {
                     let event = Event::Decided { id: *id, decision: words.clone() };
@@ -123,14 +131,20 @@ impl Row<'_> {
         for piece in pieces {
             for change in decode_piece(piece)? {
                 if change.table.eq_ignore_ascii_case(&self.tracked.table.name) {
-                    self.look_at_change(entry, edge, &change, lines);
+                    self.look_at_change(entry, (edge, through), &change, lines);
                 }
             }
         }
         Ok(())
     }
 
-    fn look_at_change(&self, entry: &Entry, edge: EdgeId, change: &TableChange, lines: &mut Vec<Line>) {
+    fn look_at_change(
+        &self,
+        entry: &Entry,
+        (edge, through): (EdgeId, Option<EdgeId>),
+        change: &TableChange,
+        lines: &mut Vec<Line>,
+    ) {
         for index in (0..change.rows.rows()).filter(|index| self.is_it(change, *index)) {
             let others = change.columns.iter().skip(change.keys);
             let value = |at: usize| change.rows.get(index, at);
@@ -149,7 +163,7 @@ impl Row<'_> {
                     (Event::Changed, others.enumerate().map(pair).collect())
                 }
             };
-            lines.push(Line { columns, ..line(entry, edge, Millis(change.time(index)), event) });
+            lines.push(Line { columns, through, ..line(entry, edge, Millis(change.time(index)), event) });
         }
     }
 
@@ -182,5 +196,5 @@ fn changed(name: &str, from: Option<ValueRef<'_>>, to: Option<ValueRef<'_>>) -> 
 }
 
 const fn line(entry: &Entry, by: EdgeId, at: Millis, event: Event) -> Line {
-    Line { version: entry.version, merged_at: entry.at, at, by, event, columns: Vec::new() }
+    Line { version: entry.version, merged_at: entry.at, at, by, through: None, event, columns: Vec::new() }
 }

@@ -46,11 +46,13 @@ pub enum Kind {
     Role,
     /// The changeset deletes more of a table than the policy lets through.
     Deletes,
+    /// Work of a rescued file that may be in already.
+    Copy,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Column,
         Self::Counter,
         Self::Delete,
@@ -62,6 +64,7 @@ impl Kind {
         Self::Schema,
         Self::Role,
         Self::Deletes,
+        Self::Copy,
     ];
 
     /// The kind that has this word.
@@ -85,6 +88,7 @@ impl Kind {
             Self::Schema => "schema",
             Self::Role => "role",
             Self::Deletes => "deletes",
+            Self::Copy => "copy",
         }
     }
 }

@@ -173,6 +173,20 @@ impl<'a> Merge<'a> {
         Self::new(context, pieces).until_the_end()
     }
 
+    /// As [`Merge::run`], and holds rows of which nobody knows whether they are in already.
+    ///
+    /// # Errors
+    /// As [`Merge::run`].
+    pub(crate) fn run_and_hold(
+        context: Context<'a>,
+        pieces: &'a [Vec<u8>],
+        unclear: &[Vec<u8>],
+    ) -> Result<u64, MergeError> {
+        let mut merge = Self::new(context, pieces);
+        merge.hold_unclear(unclear)?;
+        merge.until_the_end()
+    }
+
     fn until_the_end(mut self) -> Result<u64, MergeError> {
         if self.hold_whole()? {
             return self.finish();

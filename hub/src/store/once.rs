@@ -2,7 +2,7 @@
 //! recognised by its hash.
 
 use super::rescue::{self, Found, Site};
-use super::{Changeset, MergeError, Outcome, feed, journaled, merge, read_shape, schema};
+use super::{Changeset, MergeError, Outcome, feed, journaled, merge, read_shape, schema, uncut};
 use crate::devices;
 use crate::journal::record::What;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -78,13 +78,20 @@ fn merge_new(
     let (edge_id, cursor, released) = (*edge, *cursor, false);
     let context =
         merge::Context { conn, replica, policy, edge: edge_id, role, cursor, version, now, released };
+    let mark = uncut::mark(pieces)?;
     if let Found::Rescued(origin) = found {
+        let uncut::Sorted { goes, unclear } =
+            uncut::sort(conn, policy, (origin.edge, origin.seq), mark, pieces)?;
         let site = Site { conn, replica, edge: edge_id, version, now };
-        let pieces = rescue::with_fresh_ids(&site, pieces)?;
-        merge::Merge::run(context, &pieces)?;
+        let goes = rescue::with_fresh_ids(&site, &goes)?;
+        merge::Merge::run_and_hold(context, &goes, &unclear)?;
         rescue::remember(conn, &origin, version)?;
+        if let Some(mark) = mark.filter(|mark| !mark.is_unclear) {
+            uncut::remember(conn, &origin, mark, pieces)?;
+        }
     } else {
-        merge::Merge::run(context, pieces)?;
+        let uncut::Sorted { goes, unclear } = uncut::sort(conn, policy, (*edge, *seq), None, pieces)?;
+        merge::Merge::run_and_hold(context, &goes, &unclear)?;
     }
     record(conn, changeset, version, now)
 }

@@ -10,12 +10,12 @@ use super::conflict::{self, Entry, Kind};
 use super::{MergeError, once};
 use rusqlite::{Connection, OptionalExtension as _, Result};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tt_migrations::quote::ident;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row;
 use tt_protocol::change::{Kind as ChangeKind, TableChange, decode_piece, encode_piece};
-use tt_protocol::ids::IdBlock;
+use tt_protocol::ids::{IdBlock, TICK};
 use tt_protocol::merge::Stamp;
 use tt_protocol::number::{EdgeId, Millis, Seq, Version};
 use tt_protocol::rescue::{Origin, decode_origin};
@@ -24,8 +24,6 @@ use tt_protocol::value::{Value, ValueRef};
 /// The new device gives ids of its own in the block above all that its file knows: these lie so many ticks above
 /// what the hub knows that they never meet.
 const TICKS_AWAY: i64 = 64;
-/// Ids of one tick: all devices' blocks.
-const TICK: i64 = 1 << 30;
 
 /// What is known of a changeset that is about to be merged.
 pub(super) enum Found {
@@ -47,9 +45,20 @@ pub(super) fn find(
         let own = Origin { edge, seq, hash: *hash };
         return Ok(if was_rescued(conn, &own)? { Found::Known } else { Found::Own });
     };
+    Ok(if is_known(conn, &origin)? { Found::Known } else { Found::Rescued(origin) })
+}
+
+/// True when a changeset was merged under this name, by its device or in a rescue.
+pub(super) fn is_known(conn: &Connection, origin: &Origin) -> Result<bool> {
     let merged = once::find_merged(conn, origin.edge, origin.seq)?;
-    let known = merged.is_some_and(|(hash, _)| hash == origin.hash) || was_rescued(conn, &origin)?;
-    Ok(if known { Found::Known } else { Found::Rescued(origin) })
+    Ok(merged.is_some_and(|(hash, _)| hash == origin.hash) || was_rescued(conn, origin)?)
+}
+
+/// Devices from whose files this hub has taken work by itself, with a stand-in that never had a certificate.
+pub(crate) fn of_files(conn: &Connection) -> Result<BTreeSet<EdgeId>> {
+    let sql = "SELECT DISTINCT r.edge FROM _sync_rescued r JOIN _sync_merged m ON m.version = r.version
+               JOIN _sync_edge e ON e.device = m.edge WHERE e.cert_sha256 IS NULL AND e.revoked_at = e.enrolled_at";
+    conn.prepare(sql)?.query_map([], |row| Ok(EdgeId(row.get(0)?)))?.collect()
 }
 
 fn was_rescued(conn: &Connection, origin: &Origin) -> Result<bool> {

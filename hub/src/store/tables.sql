@@ -159,3 +159,14 @@ CREATE TABLE IF NOT EXISTS _sync_rescued_id(
   given INTEGER NOT NULL,
   PRIMARY KEY(edge, tab, former)
 ) WITHOUT ROWID;
+
+-- What was cut in copies of a device's file, under the number that the device's own next changeset has: what that
+-- one has in common with it, should it come after all, is in already. `seen` is the last time that the copy knew.
+CREATE TABLE IF NOT EXISTS _sync_uncut(
+  edge INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  seen INTEGER NOT NULL,
+  pieces BLOB NOT NULL,
+  PRIMARY KEY(edge, seq, hash)
+) WITHOUT ROWID;

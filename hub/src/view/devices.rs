@@ -2,7 +2,7 @@
 
 use super::ViewError;
 use crate::devices::{self, Device};
-use crate::store::conflict;
+use crate::store::{conflict, rescue};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 use tt_migrations::state as kept;
@@ -14,12 +14,14 @@ pub(crate) fn all(conn: &Connection, linked: &[u16], now: i64) -> Result<Vec<Jso
     let devices = devices::list(conn)?;
     let schemas = schemas(conn, &devices)?;
     let ordered = devices::ordered(conn)?;
+    let rescued = rescue::of_files(conn)?;
     let version = kept::get(conn, kept::VERSION)?.unwrap_or(0);
     let version = Version(version.unsigned_abs());
     let one = |(device, schema): (&Device, &SchemaState)| {
         let mut json = to_json(device, linked, version, now);
         json["schema"] = json!(schema.text(device));
         json["reseed_ordered"] = json!(ordered.contains(&device.device));
+        json["file_rescued"] = json!(rescued.contains(&device.device));
         json
     };
     Ok(devices.iter().zip(&schemas).map(one).collect())

@@ -97,6 +97,7 @@ impl Told<'_> {
                     "at": line.at.0,
                     "merged_at": line.merged_at.0,
                     "by": names.of(line.by.0),
+                    "handed_in_by": line.through.map(|through| names.of(through.0)),
                     "event": word(&line.event),
                     "conflict": match &line.event { Event::Decided { id, .. } => Some(id), _ => None },
                     "decision": match &line.event { Event::Decided { decision, .. } => Some(decision), _ => None },

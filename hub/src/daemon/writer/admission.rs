@@ -123,6 +123,9 @@ impl Writer {
                 Reply::Failed { reason: self.shared.failing().unwrap_or_default() }
             });
         }
+        if let Request::Rescue { copy, of, dry_run } = request {
+            return self.rescue(&copy, &of, dry_run);
+        }
         if let Request::Forget { before } = request {
             return self.forget(before);
         }

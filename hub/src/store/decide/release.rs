@@ -66,7 +66,7 @@ impl Desk<'_> {
         work: &[Vec<u8>],
     ) -> Attempt<Vec<String>> {
         let listed = self.listed_by(|| Merge::run(self.context(edge), work))?;
-        let ordinary = matches!(kind, Some(Kind::Deletes | Kind::Schema));
+        let ordinary = matches!(kind, Some(Kind::Deletes | Kind::Schema | Kind::Copy));
         let in_the_way = |entry: &&Listed| !ordinary || entry.kind == Some(Kind::Schema);
         match listed.iter().find(in_the_way) {
             Some(first) => refuse(first.reason(listed.len())),

@@ -19,6 +19,10 @@ use tt_protocol::change::{Kind as ChangeKind, TableChange, decode_piece, encode_
 use tt_protocol::number::EdgeId;
 use tt_protocol::value::{Value, ValueRef};
 
+/// What a person reads of rows that may be in already.
+const UNCLEAR: &str = "held: a copy of the device's file and the device itself, or another copy, have handed in this work with \
+                       other values; take the loser if it is more work, dismiss it if it is the same";
+
 /// Deletes that pass the bounds of a table's policy.
 struct TooMany {
     table: String,
@@ -106,14 +110,14 @@ impl Merge<'_> {
         }
         let edge = self.context.edge;
         if let Some(id) = conflict::held_after(conn, edge, self.context.cursor)? {
-            let (rows, _) = self.give_all_back()?;
+            let (rows, _) = self.give_all_back(self.pieces)?;
             conflict::append(conn, id, self.pieces, rows, None)?;
             return Ok(true);
         }
         let Some(TooMany { table, deletes, of }) = self.too_many_deletes()? else {
             return Ok(false);
         };
-        let (rows, at) = self.give_all_back()?;
+        let (rows, at) = self.give_all_back(self.pieces)?;
         let action = format!(
             "held whole: it deletes {deletes} of {of} rows of {table}, more than the policy lets through; nothing of it went in"
         );
@@ -123,11 +127,25 @@ impl Merge<'_> {
         Ok(true)
     }
 
+    /// Holds rows of a rescued file, or of its device, that may be in already: to merge them could count them twice.
+    pub(super) fn hold_unclear(&mut self, unclear: &[Vec<u8>]) -> Result<(), MergeError> {
+        let mut table = None;
+        for piece in unclear {
+            let first = decode_piece(piece)?.into_iter().next();
+            table = table.or(first.map(|change| change.table));
+        }
+        let Some(table) = table else { return Ok(()) };
+        let (rows, at) = self.give_all_back(unclear)?;
+        let entry = Entry::new(Kind::Copy, &table, Vec::new(), self.stamp(at), UNCLEAR);
+        self.list(Entry { work: Some(unclear.to_vec()), rows, ..entry })?;
+        Ok(())
+    }
+
     /// All rows of the changeset go back on the device to what they are here. Gives their number and the
     /// latest time.
-    fn give_all_back(&mut self) -> Result<(u64, i64), MergeError> {
+    fn give_all_back(&mut self, pieces: &[Vec<u8>]) -> Result<(u64, i64), MergeError> {
         let (mut rows, mut at) = (0, 0);
-        for piece in self.pieces {
+        for piece in pieces {
             for change in decode_piece(piece)? {
                 let Some(tracked) = self.context.replica.get(&change.table).cloned() else { continue };
                 for index in 0..change.rows.rows() {
