@@ -6,6 +6,7 @@
 mod ask;
 mod count;
 mod doctor;
+mod import;
 mod join;
 mod reseed;
 mod run;
@@ -60,6 +61,8 @@ enum Command {
     Status,
     /// Record a count from a shell or a scanner.
     Count(count::CountArgs),
+    /// Take the counts or rows of a CSV or JSON-lines file in, as the inbox does.
+    Import(import::ImportArgs),
     /// Find what is wrong with this device. Exit 1 when something is broken.
     Doctor(doctor::DoctorArgs),
     /// Print a script with which a shell completes this program's commands and flags.
@@ -92,7 +95,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Reseed(args) => reseed::reseed(&place, &args, json),
         Command::Status => status::status(&place, json),
         Command::Doctor(args) => doctor::doctor(&place, &args, json),
-        Command::Count(args) => count::count(&place, &args, json),
+        Command::Import(args) => import::import(&place, &args, json),
+        Command::Count(args) => count::count(&place, args, json),
         Command::Completions { shell } => completions(shell),
     };
     outcome.unwrap_or_else(|error| {

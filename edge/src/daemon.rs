@@ -1,4 +1,5 @@
-//! The daemon: one thread that owns the file, one task that keeps a link, one ear for commands.
+//! The daemon: one thread that owns the file, one task that keeps a link, one ear for commands, one eye on the
+//! inbox.
 //!
 //! * Nothing of the link ever waits for the file, and the file never waits for the link but by the
 //!   bounded queue of frames between them.
@@ -6,6 +7,7 @@
 
 pub mod control;
 mod fetch;
+mod inbox;
 pub mod link;
 mod manager;
 mod numbers;
@@ -95,6 +97,7 @@ pub async fn run(
         knock,
         stop.clone(),
     ));
+    let inbox = tokio::spawn(inbox::keep(place.dir().to_owned(), db.clone(), stop.clone()));
     let poll = tokio::spawn(watch::poll(events.clone(), changed, stop.clone()));
     let http = page.as_ref().map_or_else(|| "off".to_owned(), |page| page.address.to_string());
     tracing::info!(database = %db.display(), http, "tt-edge runs");
@@ -104,7 +107,7 @@ pub async fn run(
     manager::stopping();
     alive.abort();
     stop.cancel();
-    let _ = tokio::join!(link, poll, ear);
+    let _ = tokio::join!(link, poll, ear, inbox);
     // The queue may be full of frames; the thread takes them first and ends with this one.
     let _ = events.send(Event::Stop).await;
     worker.join();

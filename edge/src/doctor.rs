@@ -3,10 +3,12 @@
 //!
 //! * `file`: the database as SQLite sees it
 //! * `capture`: triggers, tables that are not replicated, ids, compares with the hub
+//! * `inbox`: the folder where scanners leave files
 //! * `machine`: the disk, and which SQLite libraries other processes use on the file
 
 pub(crate) mod capture;
 pub(crate) mod file;
+pub(crate) mod inbox;
 pub(crate) mod machine;
 
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! Records a count the way the real program does: plain SQL into the program's tables, in one transaction.
 //!
-//! The station page and `tt-edge count` both come here. A count becomes a [`Plan`] (which rows, which
+//! The station page, the inbox and `tt-edge count` all come here. A count becomes a [`Plan`] (which rows, which
 //! differences of purchase order lines), and one function makes the file hold it: for a new count, for a
 //! correction (the difference between two plans) and for a void (the empty plan). Columns that a file does
 //! not have are left out, because files of different years differ by columns.
@@ -9,6 +9,7 @@ mod amend;
 mod bag;
 mod catalog;
 mod columns;
+mod direct;
 mod error;
 mod once;
 mod plan;
@@ -17,10 +18,11 @@ mod write;
 
 pub(crate) use amend::{amend, void};
 pub(crate) use catalog::catalog;
+pub(crate) use columns::Columns;
+pub(crate) use direct::Direct;
 pub(crate) use error::RecordError;
-pub(crate) use once::enter;
+pub(crate) use once::{count, enter};
 use plan::Plan;
-pub(crate) use plan::SUBMISSIONS;
 pub(crate) use today::{today, waiting};
 pub(crate) use write::{Row, insert};
 
@@ -215,6 +217,11 @@ fn check_machines(machines: &[MachineCounter]) -> Result<(), RecordError> {
         }
     }
     Ok(())
+}
+
+/// A name that is there, and is text.
+fn check_text(field: &'static str, value: &str) -> Result<(), RecordError> {
+    text(field, value, NAME_CHARS_MAX)
 }
 
 fn text(field: &'static str, value: &str, chars_max: usize) -> Result<(), RecordError> {

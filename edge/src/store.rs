@@ -120,6 +120,7 @@ impl EdgeStore {
         let tx = store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(tt_migrations::outbox::TABLES)?;
         tx.execute_batch(STATION_TABLE)?;
+        tx.execute_batch(crate::inbox::TABLES)?;
         tx.execute_batch(state::TABLES)?;
         for former in &state::formers(&tx)? {
             Arc::make_mut(&mut store.policy).follow(former);

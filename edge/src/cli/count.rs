@@ -5,11 +5,9 @@
 use super::Outcome;
 use crate::daemon::DaemonError;
 use crate::place::Place;
-use crate::record::{self, Row};
+use crate::record::{self, Direct};
 use crate::store::StoreError;
-use anyhow::{Context as _, bail};
 use clap::Args;
-use rusqlite::{OptionalExtension as _, Transaction};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -57,12 +55,9 @@ pub(super) struct CountArgs {
     notes: Option<String>,
 }
 
-pub(super) fn count(place: &Place, args: &CountArgs, json: bool) -> Outcome {
-    let numbers = [args.displays, args.packs, args.loose, args.damaged, args.good];
-    let places = [args.box_number, args.bag_number].into_iter().flatten();
-    if numbers.into_iter().chain(places).any(|number| number < 0) {
-        bail!("a count cannot be negative: correct an entry in the program that made it");
-    }
+pub(super) fn count(place: &Place, args: CountArgs, json: bool) -> Outcome {
+    let count = args.direct();
+    count.check()?;
     let db = place.db()?;
     if !db.exists() {
         return Err(StoreError::Missing(db).into());
@@ -70,11 +65,7 @@ pub(super) fn count(place: &Place, args: &CountArgs, json: bool) -> Outcome {
     let unusable = |source| DaemonError::Unusable { path: db.clone(), source };
     let mut conn = record::open(&db).map_err(unusable)?;
     let tx = record::begin(&mut conn).map_err(unusable)?;
-    let po = args.po.as_ref().map(|number| find_po(&tx, number)).transpose()?;
-    let id = insert(&tx, args, po)?;
-    if let (Some(po), Some(item)) = (po, &args.item) {
-        add_to_line(&tx, args, po, item)?;
-    }
+    let id = count.record(&tx)?;
     tx.commit()?;
     if json {
         println!("{}", json!({ "id": id }));
@@ -84,40 +75,22 @@ pub(super) fn count(place: &Place, args: &CountArgs, json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn find_po(tx: &Transaction<'_>, number: &str) -> anyhow::Result<i64> {
-    let found = tx
-        .query_row("SELECT id FROM purchase_orders WHERE po_number = ?1", [number], |row| row.get(0))
-        .optional()?;
-    found.with_context(|| {
-        format!("there is no purchase order {number} on this device; check the number, or sync first")
-    })
-}
-
-fn insert(tx: &Transaction<'_>, args: &CountArgs, po: Option<i64>) -> anyhow::Result<i64> {
-    let mut values = vec![
-        ("employee_name", json!(args.employee)),
-        ("product_name", json!(args.product)),
-        ("box_number", json!(args.box_number)),
-        ("bag_number", json!(args.bag_number)),
-        ("displays_made", json!(args.displays)),
-        ("packs_remaining", json!(args.packs)),
-        ("loose_tablets", json!(args.loose)),
-        ("damaged_tablets", json!(args.damaged)),
-        ("assigned_po_id", json!(po)),
-    ];
-    let remarks = [("admin_notes", &args.notes), ("receipt_number", &args.receipt)];
-    let given = remarks.into_iter().filter_map(|(name, text)| Some((name, json!(text.as_ref()?))));
-    values.extend(given);
-    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let row = Row { role: String::new(), table: record::SUBMISSIONS.to_owned(), values, id: None };
-    record::insert(tx, &row).context("this file has no table for counts as TabletTracker makes them")
-}
-
-fn add_to_line(tx: &Transaction<'_>, args: &CountArgs, po: i64, item: &str) -> anyhow::Result<()> {
-    let sql = "UPDATE po_lines SET good_count = good_count + ?1, damaged_count = damaged_count + ?2
-               WHERE id = (SELECT MIN(id) FROM po_lines WHERE po_id = ?3 AND inventory_item_id = ?4)";
-    if tx.execute(sql, (args.good, args.damaged, po, item))? == 0 {
-        bail!("that purchase order has no line for item {item}; check the item");
+impl CountArgs {
+    fn direct(self) -> Direct {
+        Direct {
+            employee: self.employee,
+            product: self.product,
+            r#box: self.box_number,
+            bag: self.bag_number,
+            receipt: self.receipt,
+            displays: self.displays,
+            packs: self.packs,
+            loose: self.loose,
+            damaged: self.damaged,
+            po: self.po,
+            item: self.item,
+            good: self.good,
+            notes: self.notes,
+        }
     }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use super::{Outcome, addresses, ask, runtime};
 use crate::daemon::control::{self, Reply, Request, StatusReply};
 use crate::daemon::link;
 use crate::daemon::worker::{Event, Worker};
-use crate::doctor::{Check, Health, capture, file, machine};
+use crate::doctor::{Check, Health, capture, file, inbox, machine};
 use crate::identity::Identity;
 use crate::place::{Lock, Place, lock};
 use crate::{clock, store};
@@ -52,6 +52,7 @@ pub(super) fn doctor(place: &Place, args: &DoctorArgs, json: bool) -> Outcome {
         checks.push(compare_now(place, Duration::from_secs(args.timeout)));
     }
     checks.push(machine::disk(place.dir()));
+    checks.extend(inbox::inbox(place.dir()));
     let tables = examine(&db, args.full, &mut checks);
     checks.push(machine::libraries(&db));
     for check in link_checks(place, &db) {

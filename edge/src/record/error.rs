@@ -37,6 +37,15 @@ pub(crate) enum RecordError {
     /// What was kept of an entry cannot be read.
     #[error("what this station kept of entry {0} cannot be read: {1}; correct it in the program")]
     Damaged(String, serde_json::Error),
+    /// A number below zero.
+    #[error("a count cannot be negative: correct an entry in the program that made it")]
+    Negative,
+    /// No such purchase order.
+    #[error("there is no purchase order {0} on this device; check the number, or sync first")]
+    NoOrder(String),
+    /// No such line.
+    #[error("that purchase order has no line for item {0}; check the item")]
+    NoLine(String),
     /// It would be worked out to more than fits.
     #[error("the tablets of this count are more than any count can be: check the numbers and the product")]
     TooMuch,
@@ -74,6 +83,9 @@ impl RecordError {
             Self::NotToday(_) => "not-today",
             Self::Gone(_) => "gone",
             Self::Damaged(..) => "damaged",
+            Self::Negative => "negative",
+            Self::NoOrder(_) => "no-order",
+            Self::NoLine(_) => "no-line",
             Self::TooMuch => "too-much",
         }
     }

@@ -38,9 +38,7 @@ pub(crate) fn enter(conn: &mut Connection, key: &str, entry: &Entry) -> Result<S
     if let Some(kept) = find(&tx, key)? {
         return Ok(Saved { again: true, id: kept.plan.submission() });
     }
-    entry.check()?;
-    let nothing = Plan::default();
-    let written = write::settle(&tx, key, &nothing, plan(&tx, entry, &nothing)?)?;
+    let written = write_new(&tx, key, entry)?;
     let now = clock::now().0;
     tx.execute(
         "INSERT INTO _sync_station_entry(key, at, day, made_seq, after_seq, body, plan)
@@ -51,6 +49,20 @@ pub(crate) fn enter(conn: &mut Connection, key: &str, entry: &Entry) -> Result<S
     tx.execute("DELETE FROM _sync_station_entry WHERE at < ?1", [now - KEPT_MS])?;
     tx.commit()?;
     Ok(Saved { again: false, id: written.submission() })
+}
+
+/// Records an entry in the caller's transaction; that it counts once is the caller's affair.
+///
+/// # Errors
+/// When the entry cannot be, somebody must be asked, or SQLite fails.
+pub(crate) fn count(conn: &Connection, entry: &Entry) -> Result<(), RecordError> {
+    write_new(conn, "new", entry).map(drop)
+}
+
+fn write_new(conn: &Connection, key: &str, entry: &Entry) -> Result<Plan, RecordError> {
+    entry.check()?;
+    let nothing = Plan::default();
+    write::settle(conn, key, &nothing, plan(conn, entry, &nothing)?)
 }
 
 /// A file in which a daemon of an earlier version ran last does not have it.

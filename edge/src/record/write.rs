@@ -17,7 +17,7 @@ pub(crate) struct Row {
     pub(crate) role: String,
     /// The table.
     pub(crate) table: String,
-    /// Values by column. Whole numbers, texts and NULL only.
+    /// Values by column. Numbers, texts and NULL only.
     pub(crate) values: Vec<(String, Value)>,
     /// Its key, once it is written.
     pub(crate) id: Option<i64>,
@@ -154,6 +154,6 @@ fn sql_value(value: &Value) -> Sql {
         Value::Null => Sql::Null,
         Value::String(text) => Sql::Text(text.clone()),
         Value::Bool(flag) => Sql::Integer(i64::from(*flag)),
-        other => other.as_i64().map_or(Sql::Null, Sql::Integer),
+        other => other.as_i64().map(Sql::Integer).or(other.as_f64().map(Sql::Real)).unwrap_or(Sql::Null),
     }
 }
