@@ -8,6 +8,7 @@ mod count;
 mod doctor;
 mod import;
 mod join;
+mod leave;
 mod reseed;
 mod run;
 mod status;
@@ -57,6 +58,8 @@ enum Command {
     Sync(sync::SyncArgs),
     /// Make the file anew from the hub's rows; unsent work is handed in first, and programs go on.
     Reseed(reseed::ReseedArgs),
+    /// Take this device off its hub: unsent work is handed in, and the file is the program's alone again.
+    Leave(leave::LeaveArgs),
     /// How this device is doing.
     Status,
     /// Record a count from a shell or a scanner.
@@ -93,6 +96,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::daemon(&place, args),
         Command::Sync(args) => sync::sync(&place, args, json),
         Command::Reseed(args) => reseed::reseed(&place, &args, json),
+        Command::Leave(args) => leave::leave(&place, &args, json),
         Command::Status => status::status(&place, json),
         Command::Doctor(args) => doctor::doctor(&place, &args, json),
         Command::Import(args) => import::import(&place, &args, json),

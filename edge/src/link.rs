@@ -8,11 +8,13 @@
 mod config;
 mod connect;
 mod join;
+mod leave;
 mod snapshot;
 mod stream;
 
 pub use connect::{Link, connect};
 pub use join::{Joined, join};
+pub use leave::leave;
 pub use snapshot::{Progress, fetch_seed, fetch_snapshot};
 pub use stream::{FrameReceiver, FrameSender};
 

@@ -42,6 +42,26 @@ pub enum PlaceError {
     },
 }
 
+/// What we make in the daemon's folder, but for the settings: keys, what a join or a reseed was fetching, the
+/// daemon's ear and its page.
+const TRACES: [&str; 15] = [
+    "identity.joining",
+    "identity.old",
+    "identity",
+    "snapshot.db.gz",
+    "snapshot.db.gz.part",
+    "snapshot.db.gz.part.identity",
+    "seed.db.gz",
+    "seed.db.gz.part",
+    "seed.db.gz.part.identity",
+    "seed.db",
+    "seed.db.unpacking",
+    "control.sock",
+    "edge.addr.json",
+    "edge.addr.new",
+    "station.token",
+];
+
 #[derive(Serialize, Deserialize)]
 struct Settings {
     db: PathBuf,
@@ -127,6 +147,34 @@ impl Place {
         }
     }
 
+    /// Everything of ours on this device that is there now, what is removed last being last: which file was
+    /// replicated is known until the end.
+    #[must_use]
+    pub fn traces(&self, db: &Path) -> Vec<PathBuf> {
+        let beside = ["joining", "joining-wal", "joining-shm"].map(|end| suffixed(db, end));
+        let own = TRACES.map(|name| self.dir.join(name));
+        let last = [self.settings(), suffixed(db, "tt-edge.lock")];
+        let all = beside.into_iter().chain(own).chain(last);
+        all.filter(|path| fs::symlink_metadata(path).is_ok()).collect()
+    }
+
+    /// Removes them, and the folder if nothing else is in it. Gives what was removed.
+    ///
+    /// # Errors
+    /// When the system refuses. It can be done again then.
+    pub fn remove_traces(&self, db: &Path, _held: Lock) -> Result<Vec<PathBuf>, PlaceError> {
+        let mut traces = self.traces(db);
+        for path in &traces {
+            let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            removed.map_err(|source| failed("remove", path, source))?;
+        }
+        // Files of scanners and their reasons are somebody's: only empty folders go.
+        let inbox = ["inbox/done", "inbox/rejected", "inbox"].map(|name| self.dir.join(name));
+        traces
+            .extend(inbox.into_iter().chain([self.dir.clone()]).filter(|path| fs::remove_dir(path).is_ok()));
+        Ok(traces)
+    }
+
     fn settings(&self) -> PathBuf {
         self.dir.join("edge.json")
     }
@@ -137,9 +185,7 @@ impl Place {
 /// # Errors
 /// When another process holds it, named by its number, or the system refuses.
 pub fn lock(db: &Path) -> Result<Lock, PlaceError> {
-    let mut name = db.as_os_str().to_owned();
-    name.push(".tt-edge.lock");
-    let path = PathBuf::from(name);
+    let path = suffixed(db, "tt-edge.lock");
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = open.map_err(|source| failed("open", &path, source))?;
     match file.try_lock() {
@@ -156,6 +202,13 @@ pub fn lock(db: &Path) -> Result<Lock, PlaceError> {
     let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
     written.map_err(|source| failed("write", &path, source))?;
     Ok(Lock { _file: file })
+}
+
+fn suffixed(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(end);
+    PathBuf::from(name)
 }
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> PlaceError {

@@ -213,6 +213,20 @@ pub fn revoke(conn: &Connection, name: &str, now: Millis) -> Result<Option<EdgeI
     })
 }
 
+/// A device leaves by itself. By its number: its name may be another device's by now.
+///
+/// # Errors
+/// When SQLite refuses.
+pub fn leave(conn: &Connection, device: EdgeId, now: Millis) -> Result<(), DevicesError> {
+    atomically(conn, || {
+        let sql = "UPDATE _sync_edge SET revoked_at = ? WHERE device = ? AND revoked_at IS NULL";
+        if conn.execute(sql, params![now.0, device.0])? > 0 {
+            journaled::tell(conn, now)?;
+        }
+        Ok(())
+    })
+}
+
 /// The device is connected, from this address.
 ///
 /// # Errors

@@ -36,6 +36,8 @@ pub enum Action {
     Compare(LinkId, Compare),
     /// An edge reports how it is doing.
     Report(EdgeId, Version, Report),
+    /// An edge leaves for good; answer with [`Engine::refuse`].
+    Leave(EdgeId),
 }
 
 /// All links of a hub and its store.
@@ -252,6 +254,7 @@ impl Engine {
                     Output::Report(report) => {
                         actions.push(Action::Report(session.edge(), session.cursor(), report));
                     }
+                    Output::Leave => actions.push(Action::Leave(session.edge())),
                     Output::Close(reason) => actions.push(Action::Close(*link, reason)),
                 }
             }

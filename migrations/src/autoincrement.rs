@@ -80,6 +80,30 @@ pub fn upgrade(conn: &Connection, table: &str) -> Result<bool, AutoincrementErro
     outcome.map(|()| true)
 }
 
+/// Takes AUTOINCREMENT back that [`upgrade`] gave, and says whether it did. SQLite's counter of the table goes
+/// with it: ids go on above the largest one that is there.
+///
+/// # Errors
+/// [`AutoincrementError`]; the table is then as it was.
+pub fn take_back(conn: &Connection, table: &str) -> Result<bool, AutoincrementError> {
+    if conn.is_autocommit() {
+        return Err(AutoincrementError::NoTransaction(table.to_owned()));
+    }
+    let fail = |source| AutoincrementError::Sqlite { table: table.to_owned(), source };
+    let found = stored(conn, table).optional().map_err(fail)?;
+    let (name, sql) = found.ok_or_else(|| AutoincrementError::NoTable(table.to_owned()))?;
+    let bare = clause::without_autoincrement(&sql)
+        .map_err(|source| AutoincrementError::Unreadable { table: name.clone(), source })?;
+    let Some(bare) = bare else { return Ok(false) };
+    conn.execute_batch("SAVEPOINT _sync_autoincrement").map_err(fail)?;
+    let outcome = replace_verified(conn, &name, &bare).and_then(|()| {
+        conn.execute("DELETE FROM main.sqlite_sequence WHERE name = ?1", [&name]).map(drop).map_err(fail)
+    });
+    let end = if outcome.is_ok() { "RELEASE _sync_autoincrement" } else { UNDO };
+    conn.execute_batch(end).map_err(fail)?;
+    outcome.map(|()| true)
+}
+
 /// Makes sure that `sqlite_sequence` has a row for an AUTOINCREMENT table, at or above its largest id.
 ///
 /// # Errors
@@ -134,8 +158,15 @@ fn replace_and_verify(
     sql: &str,
 ) -> Result<(), AutoincrementError> {
     let fail = |source| AutoincrementError::Sqlite { table: table.to_owned(), source };
-    let changed = |what: String| AutoincrementError::Changed { table: table.to_owned(), what };
     ensure_sequence_table(conn).map_err(fail)?;
+    replace_verified(conn, table, sql)?;
+    ensure_sequence_row(conn, table, key).map_err(fail)
+}
+
+/// The table is what it was, but for its text.
+fn replace_verified(conn: &Connection, table: &str, sql: &str) -> Result<(), AutoincrementError> {
+    let fail = |source| AutoincrementError::Sqlite { table: table.to_owned(), source };
+    let changed = |what: String| AutoincrementError::Changed { table: table.to_owned(), what };
     let before = (columns(conn, table).map_err(fail)?, findings(conn, table).map_err(fail)?);
     replace(conn, table, sql).map_err(fail)?;
     if stored(conn, table).map_err(fail)?.1 != sql {
@@ -148,7 +179,7 @@ fn replace_and_verify(
     if before.1 != after.1 {
         return Err(changed(format!("integrity_check says {}", after.1.join(", "))));
     }
-    ensure_sequence_row(conn, table, key).map_err(fail)
+    Ok(())
 }
 
 /// SQLite makes its own table when the first AUTOINCREMENT table is created, and keeps it afterwards.

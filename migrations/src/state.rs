@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS _sync_table(
   hi INTEGER NOT NULL DEFAULT 0,
   audit INTEGER NOT NULL DEFAULT 0,
   declared TEXT NOT NULL DEFAULT ''
-);";
+);
+CREATE TABLE IF NOT EXISTS _sync_upgraded(name TEXT PRIMARY KEY) WITHOUT ROWID;";
 
 /// Device number of this node.
 pub const DEVICE: &str = "device";

@@ -29,6 +29,8 @@ pub enum EdgeFrame {
     Ping(u64),
     /// Asks to compare a table with the hub's.
     Compare(Compare),
+    /// The device leaves for good; it may be the first frame. The answer is [`HubFrame::Refused`], then and ever after.
+    Leave,
 }
 
 /// What the hub says.
@@ -234,6 +236,7 @@ mod tests {
         let pull = EdgeFrame::Pull(Pull { cursor: Version(300), wait: true });
         assert_eq!(to_bytes(&pull), [2, 251, 44, 1, 1]);
         assert_eq!(to_bytes(&EdgeFrame::Ping(7)), [4, 7]);
+        assert_eq!(to_bytes(&EdgeFrame::Leave), [6]);
         let hash = [9; 32];
         let piece = Piece { seq: Seq(1), hash, index: 2, count: 3, cursor: Version(4), bytes: vec![5, 6] };
         let golden = [&[1, 1][..], &hash, &[2, 3, 4, 2, 5, 6]].concat();

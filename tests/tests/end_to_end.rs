@@ -14,9 +14,11 @@
 //! * `live`: what is written anywhere is everywhere soon, also after a change of address
 //! * `refused`: what keeps the hub's rows out of a device, and triggers that do not fire, are named on both sides
 //! * `interrupted`: a join that was cut off or killed goes on with the same token
+//! * `leave`: a device leaves its hub, and its program's file is as if nobody had ever joined it
 //! * `migrate`: the operator changes the schema while devices are linked, away, or die
 //! * `restore`: the operator restores a running hub while devices are linked
 //! * `copies`: backups while devices write, read by other people's programs
+//! * `guide`: the guide for a program that runs already, typed line by line
 //! * `held`: a restore while a program has the hub's file open, with a statement half read
 //! * `hostile`: files given to `restore` that are cut off, endless, foreign or malicious
 //! * `lost`: the hub's machine is gone, and a new one is made from the vaults
@@ -37,6 +39,8 @@ mod copies;
 mod decision;
 #[path = "end_to_end/existing.rs"]
 mod existing;
+#[path = "end_to_end/guide.rs"]
+mod guide;
 #[path = "end_to_end/held.rs"]
 mod held;
 #[path = "end_to_end/hostile.rs"]
@@ -49,6 +53,8 @@ mod journal;
 mod keyless;
 #[path = "end_to_end/kills.rs"]
 mod kills;
+#[path = "end_to_end/leave.rs"]
+mod leave;
 #[path = "end_to_end/live.rs"]
 mod live;
 #[path = "end_to_end/lost.rs"]

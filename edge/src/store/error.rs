@@ -56,6 +56,9 @@ pub enum StoreError {
     /// What the file remembers of its rescue cannot be read.
     #[error("what this file remembers of its rescue is damaged: {0}")]
     Remembered(#[from] serde_json::Error),
+    /// AUTOINCREMENT could not be taken back.
+    #[error("the file could not be left as it was before it joined: {0}")]
+    Autoincrement(#[from] tt_migrations::autoincrement::AutoincrementError),
     /// The file belongs to no hub.
     #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
     NotJoined,

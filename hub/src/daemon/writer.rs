@@ -240,6 +240,7 @@ impl Writer {
                 if let Some(tail) = engine.store().tail() {
                     self.course.go_on(tail, engine.store().epoch());
                 }
+                let has_left = actions.iter().any(|action| matches!(action, Action::Leave(_)));
                 for action in actions {
                     self.act(action);
                 }
@@ -248,6 +249,10 @@ impl Writer {
                     let _ = answer.send(());
                 }
                 self.checkpoint_when_due();
+                // It is told at once.
+                if has_left {
+                    self.step();
+                }
             }
             Err(error) => self.fail(&error),
         }
@@ -281,6 +286,7 @@ impl Writer {
                 }
             }
             Action::Report(edge, cursor, report) => self.recorder.report(edge, cursor, report),
+            Action::Leave(edge) => self.leave(edge),
         }
     }
 

@@ -40,6 +40,14 @@ pub(super) fn with_autoincrement(sql: &str) -> Result<Option<String>, ClauseErro
     })
 }
 
+/// The text with the word taken out again, as [`with_autoincrement`] has put it in; none if it is not there so.
+pub(super) fn without_autoincrement(sql: &str) -> Result<Option<String>, ClauseError> {
+    const WORD: &str = " AUTOINCREMENT";
+    let with = |bare: &String| matches!(with_autoincrement(bare), Ok(Some(again)) if again == sql);
+    let bare = sql.match_indices(WORD).map(|(at, _)| format!("{}{}", &sql[..at], &sql[at + WORD.len()..]));
+    Ok(if place(sql)? == Place::Present { bare.into_iter().find(with) } else { None })
+}
+
 /// Finds the place for the word.
 pub(super) fn place(sql: &str) -> Result<Place, ClauseError> {
     let mut tokens = tokenize(sql)?;
@@ -125,7 +133,7 @@ fn place_behind(last: &Token<'_>) -> Place {
 
 #[cfg(test)]
 mod tests {
-    use super::{ClauseError, with_autoincrement};
+    use super::{ClauseError, with_autoincrement, without_autoincrement};
 
     #[test]
     fn the_word_goes_where_the_grammar_wants_it() {
@@ -149,6 +157,8 @@ mod tests {
         ] {
             assert_eq!(with_autoincrement(before).expect(before).as_deref(), Some(after));
             assert_eq!(with_autoincrement(after).expect(after), None);
+            assert_eq!(without_autoincrement(after).expect(after).as_deref(), Some(before));
+            assert_eq!(without_autoincrement(before).expect(before), None);
         }
     }
 

@@ -130,6 +130,16 @@ pub fn uninstall(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     Ok(intruders)
 }
 
+/// Tables whose key was given AUTOINCREMENT here, as far as they still have their name.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn upgraded(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql =
+        "SELECT name FROM _sync_upgraded WHERE name IN (SELECT name FROM sqlite_schema WHERE type = 'table')";
+    conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
 fn intruders_in(conn: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     let sql =
         "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY type, name";
@@ -152,7 +162,11 @@ fn names_ours(sql: &str) -> bool {
 fn upgrade_keys(conn: &Connection, policy: &Policy) -> Result<(), InstallError> {
     for table in Schema::read(conn)?.tables.into_values() {
         if table.rowid_key && policy.table(&table.name).replicate {
-            autoincrement::upgrade(conn, &table.name)?;
+            let is_new = autoincrement::upgrade(conn, &table.name)?;
+            if is_new {
+                let sql = "INSERT INTO _sync_upgraded(name) VALUES (?1) ON CONFLICT(name) DO NOTHING";
+                conn.execute(sql, [&table.name])?;
+            }
         }
     }
     Ok(())

@@ -47,6 +47,8 @@ pub enum Output {
     Compare(Compare),
     /// How the edge is doing.
     Report(Report),
+    /// The edge leaves for good: cut it off.
+    Leave,
     /// Close the link after all that was sent; the reason was sent already.
     Close(String),
 }
@@ -162,6 +164,8 @@ impl HubSession {
         match frame {
             EdgeFrame::Hello(hello) => self.hello(hello),
             EdgeFrame::Ping(number) => self.send(HubFrame::Pong(Pong { number, now })),
+            // Its file is the program's alone by now: it has no cursor to greet with.
+            EdgeFrame::Leave => self.outputs.push_back(Output::Leave),
             _ if !self.greeted => self.refuse("the device spoke before it was welcomed"),
             EdgeFrame::Piece(piece) => self.piece(piece),
             EdgeFrame::Pull(pull) => {

@@ -205,7 +205,7 @@ impl World {
             }
             hub::Output::Merge { seq, hash, pieces, cursor } => self.merge(edge, seq, hash, &pieces, cursor),
             hub::Output::MakeFeed(from) => self.links[edge].feed_due = Some(from),
-            hub::Output::Report(_) | hub::Output::Compare(_) => {}
+            hub::Output::Report(_) | hub::Output::Compare(_) | hub::Output::Leave => {}
             hub::Output::Skip { .. } => panic!("nothing is lost here"),
             hub::Output::Close(reason) => panic!("the hub closes: {reason}"),
         }

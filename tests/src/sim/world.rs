@@ -328,7 +328,7 @@ impl World {
                 Action::Close(link, _) => self.close(link),
                 Action::MakeFeed(link, edge, cursor) => self.feeds.push((link, edge, cursor)),
                 Action::Compare(link, compare) => self.compare(link, &compare),
-                Action::Report(..) => {}
+                Action::Report(..) | Action::Leave(_) => {}
             }
         }
         if self.remembered.next {

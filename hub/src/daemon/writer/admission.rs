@@ -28,6 +28,8 @@ fn migrate(engine: &mut Engine, folder: &Path) -> Reply {
 
 const REVOKED: &str = "this device was revoked at the hub; to use it again, enrol it with a new token";
 
+const LEFT: &str = "this device has left the hub; to use it again, enrol it with a new token";
+
 fn revoked(name: &str) -> String {
     format!("the device `{name}` was revoked at the hub; to use it again, enrol it with a new token")
 }
@@ -146,6 +148,24 @@ impl Writer {
                 reply
             }
             Err(error) => Reply::Failed { reason: error.to_string() },
+        }
+    }
+
+    /// A device leaves for good. It hears of it only when that is on disk; otherwise it says it again.
+    pub(super) fn leave(&mut self, edge: EdgeId) {
+        let Some(engine) = &mut self.engine else { return };
+        let left = devices::leave(engine.store_mut().connection(), edge, clock::now());
+        if let Err(error) = engine.store_mut().flush() {
+            return self.fail(&error);
+        }
+        match left {
+            Ok(()) => {
+                tracing::info!(device = %edge, "a device has left");
+                engine.refuse(edge, LEFT);
+            }
+            Err(error) => {
+                tracing::error!(device = %edge, %error, "a device that leaves was not written down")
+            }
         }
     }
 

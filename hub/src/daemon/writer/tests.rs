@@ -104,6 +104,22 @@ fn a_revoked_device_hears_it_and_is_cut_off_in_the_same_step() {
 }
 
 #[test]
+fn a_device_that_leaves_is_cut_off_and_hears_it_without_a_greeting() {
+    let mut bench = bench();
+    let mut end = bench.up(1, [1; 32]);
+    bench.writer.hear(Event::Frame(1, EdgeFrame::Leave));
+    bench.writer.step();
+    assert!(
+        matches!(end.frames.try_recv().unwrap(), HubFrame::Refused(reason) if reason.contains("has left"))
+    );
+    assert!(matches!(end.close.try_recv().unwrap(), Goodbye::Refused(_)));
+    let other = rusqlite::Connection::open(&bench.writer.path).unwrap();
+    assert!(devices::by_name(&other, "a").unwrap().unwrap().revoked_at.is_some());
+    let mut again = bench.up(2, [1; 32]);
+    assert!(matches!(again.decision.try_recv().unwrap(), Err(Goodbye::Refused(_))));
+}
+
+#[test]
 fn a_device_that_was_revoked_in_the_file_is_noticed() {
     let mut bench = bench();
     let mut end = bench.up(1, [1; 32]);
