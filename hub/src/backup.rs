@@ -11,6 +11,7 @@ mod catalog;
 pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod copy;
+pub(crate) mod due;
 #[cfg(test)]
 mod faults;
 mod lock;
@@ -28,19 +29,20 @@ mod verify;
 mod webhook;
 pub(crate) mod zone;
 
-use crate::database::DatabaseError;
+use crate::database::{self, DatabaseError};
 use crate::folder::Folder;
 pub(crate) use catalog::{Catalog, CopyState, Listed, Placed, Verified, verified};
 pub(crate) use lock::BackupLock;
 pub(crate) use make::RESERVE_BYTES;
 pub(crate) use record::Problem;
+pub(crate) use retention::Point;
 pub(crate) use settings::{BeforeRestore, Settings};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 pub(crate) use tier::Tier;
 use tier::TierPlan;
-use tt_migrations::durable;
+use tt_migrations::{durable, state};
 use webhook::Webhook;
 use zone::Zone;
 
@@ -121,11 +123,14 @@ impl Backups {
 
     /// Tiers that should have a backup by now and have none, finest first. `now` is in seconds since 1970.
     pub(crate) fn due(&self, now: i64) -> Vec<Tier> {
-        let catalog = self.catalog();
-        let verified = || catalog.backups.iter().filter(|backup| backup.is_verified());
-        let filled: Vec<_> =
-            verified().map(|backup| (backup.manifest.tier, backup.manifest.slot.as_str())).collect();
-        tier::due(&self.plans, filled.into_iter(), now, &self.zone)
+        due::due(&self.plans, &self.catalog().entries(), self.present(), now, &self.zone)
+    }
+
+    /// How far the database is; None when it cannot be asked.
+    pub(crate) fn present(&self) -> Option<Point> {
+        let conn = database::open(&self.database).ok()?;
+        let number = |name| state::get(&conn, name).ok().flatten().map(i64::unsigned_abs);
+        Some(Point { epoch: number(state::EPOCH)?, version: number(state::VERSION)? })
     }
 
     /// What an operator wants who asks for a backup: this tier, or an hourly one and each coarser one that is due.

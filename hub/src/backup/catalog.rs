@@ -68,9 +68,10 @@ impl Listed {
         self.copies.iter().any(|(_, state)| state.is_good())
     }
 
-    pub(crate) fn entry(&self) -> Entry {
+    fn entry(&self) -> Entry {
+        let point = self.manifest.point();
         let Manifest { id, tier, slot, taken_at, .. } = self.manifest.clone();
-        Entry { id, tier, slot, taken_at, verified: self.is_verified() }
+        Entry { id, tier, slot, taken_at, point, verified: self.is_verified() }
     }
 }
 
@@ -149,6 +150,11 @@ impl Catalog {
             .filter(|(.., (id, _))| !listed.contains(id))
             .map(|(number, name, _)| (number, name.clone()))
             .collect()
+    }
+
+    /// What retention and the schedule go by.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.backups.iter().map(Listed::entry).collect()
     }
 
     /// Whether any vault has a file of this backup.

@@ -5,7 +5,9 @@
 //! * `seal` is the SHA-256 of all before it, so that a manifest that rots is known as such.
 
 use super::contents::Contents;
+use super::retention::Point;
 use super::tier::Tier;
+use super::{calendar, due};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -100,6 +102,18 @@ impl Manifest {
     pub(crate) fn is_of_same_backup(&self, other: &Self) -> bool {
         let facts = |manifest: &Self| Self { verified: None, damaged: None, ..manifest.clone() };
         facts(self) == facts(other)
+    }
+
+    /// How far the database was when it was taken.
+    pub(crate) const fn point(&self) -> Point {
+        Point { epoch: self.epoch, version: self.version }
+    }
+
+    /// When this copy was last read back, in seconds since 1970. A reading that lies in the future of `now` is none: a
+    /// clock was wrong, and nobody knows when it was.
+    pub(crate) fn read_at(&self, now: i64) -> Option<i64> {
+        let at = self.verified.as_ref().and_then(|verified| calendar::moment(&verified.at));
+        at.filter(|at| *at <= now + due::AHEAD_MAX)
     }
 
     /// The line of the `.sha256` file, as `sha256sum -c` reads it.

@@ -51,7 +51,6 @@ impl Backups {
     }
 
     fn decide(&self, catalog: &Catalog, now: i64) -> Vec<Decision> {
-        let entries: Vec<_> = catalog.backups.iter().map(super::Listed::entry).collect();
-        retention::decide(&entries, &self.plans, |plan| self.slot(plan, now))
+        retention::decide(&catalog.entries(), &self.plans, |plan| self.slot(plan, now))
     }
 }

@@ -1,15 +1,25 @@
 //! Which backups stay and which go, with a reason for each: a pure function over what the manifests say.
 //!
 //! * Of every slot the newest verified backup counts, and of those the newest `keep` slots of a tier stay.
+//! * Clocks can be wrong, versions cannot: the newest is asked for twice, by the clock and by the version of the
+//!   database, and what is among the newest by either stays. As long as no clock was wrong both are the same.
 //! * What is not verified never counts: no damaged file can push a good one out.
-//! * What lies in the future (the clock was wrong once) neither counts nor goes.
-//! * The newest verified backup of all stays, whatever the settings say.
+//! * What lies in the future (the clock was wrong once) does not count by the clock, and stays until time catches up,
+//!   but no more than `keep` slots of it.
+//! * The newest verified backup of all, by clock and by version, stays whatever the settings say.
 
 #[cfg(test)]
 mod years;
 
 use super::tier::{Tier, TierPlan};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+/// How far the database was. It grows whatever a clock says, also by a restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Point {
+    pub(crate) epoch: u64,
+    pub(crate) version: u64,
+}
 
 /// One backup, as far as retention is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +29,7 @@ pub(crate) struct Entry {
     pub(crate) slot: String,
     /// Text in UTC, which is in order when the times are.
     pub(crate) taken_at: String,
+    pub(crate) point: Point,
     /// At least one vault has a copy that was read back whole.
     pub(crate) verified: bool,
 }
@@ -37,64 +48,128 @@ pub(crate) fn decide(
     plans: &[TierPlan],
     slot_now: impl Fn(&TierPlan) -> String,
 ) -> Vec<Decision> {
-    let verified = entries.iter().filter(|entry| entry.verified);
-    let newest = verified.max_by_key(|entry| (&entry.taken_at, &entry.id)).map(|entry| entry.id.as_str());
-    let mut decisions = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let (keep, why) = match plans.iter().find(|plan| plan.tier == entry.tier) {
+    let verified = || entries.iter().filter(|entry| entry.verified);
+    let newest =
+        [verified().max_by_key(|entry| (&entry.taken_at, &entry.id)), verified().max_by_key(by_version)];
+    let ranks: BTreeMap<Tier, Ranks<'_>> =
+        plans.iter().map(|plan| (plan.tier, Ranks::new(entries, plan, slot_now(plan)))).collect();
+    let one = |entry: &Entry| {
+        let (keep, why) = match ranks.get(&entry.tier) {
             None => (true, "nothing is said about its tier".to_owned()),
-            Some(_) if newest == Some(entry.id.as_str()) => {
+            Some(_) if newest.contains(&Some(entry)) => {
                 (true, "the newest verified backup of all".to_owned())
             }
-            Some(plan) => one(entry, entries, plan, &slot_now(plan)),
+            Some(ranks) => ranks.judge(entry),
         };
-        decisions.push(Decision { id: entry.id.clone(), keep, why });
-    }
-    decisions
+        Decision { id: entry.id.clone(), keep, why }
+    };
+    entries.iter().map(one).collect()
 }
 
-fn one(entry: &Entry, entries: &[Entry], plan: &TierPlan, slot_now: &str) -> (bool, String) {
-    let Entry { tier, slot, .. } = entry;
-    if slot.as_str() > slot_now {
-        return (true, format!("{slot} lies in the future: the clock was wrong, then or now"));
+type ByClock<'e> = (&'e str, &'e str, Point, &'e str);
+type ByVersion<'e> = (Point, &'e str, &'e str);
+
+/// In one tier: by the slot, which the same clock has named, and in it by the time.
+fn by_clock<'e>(entry: &&'e Entry) -> ByClock<'e> {
+    (&entry.slot, &entry.taken_at, entry.point, &entry.id)
+}
+
+fn by_version<'e>(entry: &&'e Entry) -> ByVersion<'e> {
+    (entry.point, &entry.taken_at, &entry.id)
+}
+
+/// The best of each slot, the newest first.
+fn ranked<'e, K: Ord>(
+    entries: impl Iterator<Item = &'e Entry>,
+    key: impl Fn(&&'e Entry) -> K,
+) -> Vec<&'e Entry> {
+    let mut best: BTreeMap<&str, &Entry> = BTreeMap::new();
+    for entry in entries {
+        let of_slot = best.entry(&entry.slot).or_insert(entry);
+        if key(&entry) > key(of_slot) {
+            *of_slot = entry;
+        }
     }
-    if slot == slot_now {
-        return (true, format!("made in {slot}, the slot of now"));
+    let mut best: Vec<&Entry> = best.into_values().collect();
+    best.sort_by_key(|entry| std::cmp::Reverse(key(entry)));
+    best
+}
+
+/// The filled slots of one tier, each with its best backup, the newest first.
+struct Ranks<'e> {
+    keep: usize,
+    slot_now: String,
+    /// Up to now, by the clock.
+    past: Vec<&'e Entry>,
+    /// What lies in the future, by version: its clock was wrong.
+    future: Vec<&'e Entry>,
+    /// All, by version.
+    all: Vec<&'e Entry>,
+}
+
+impl<'e> Ranks<'e> {
+    fn new(entries: &'e [Entry], plan: &TierPlan, slot_now: String) -> Self {
+        let good = || entries.iter().filter(|entry| entry.verified && entry.tier == plan.tier);
+        let is_past = |entry: &&Entry| entry.slot <= slot_now;
+        let past = ranked(good().filter(is_past), by_clock);
+        let future = ranked(good().filter(|entry| !is_past(entry)), by_version);
+        Self { keep: plan.keep, past, future, all: ranked(good(), by_version), slot_now }
     }
-    let past = |other: &&Entry| other.verified && other.tier == *tier && other.slot.as_str() <= slot_now;
-    let slots: BTreeSet<&str> = entries.iter().filter(past).map(|other| other.slot.as_str()).collect();
-    let newer = slots.range(slot.as_str()..).filter(|other| **other != slot.as_str()).count();
-    let better = entries
-        .iter()
-        .filter(past)
-        .find(|other| other.slot == *slot && (&other.taken_at, &other.id) > (&entry.taken_at, &entry.id));
-    let keep = plan.keep;
-    if newer >= keep {
-        return (false, format!("{keep} {tier} slots are kept, and {newer} newer ones are filled"));
-    }
-    if let Some(better) = better {
-        return (false, format!("{} is newer and of the same slot {slot}", better.id));
-    }
-    if !entry.verified {
-        let other = entries.iter().filter(past).find(|other| other.slot == *slot);
-        return match other {
-            Some(other) => (false, format!("not verified, and {} is of the same slot {slot}", other.id)),
-            None => (true, format!("not verified, but there is no other of {slot}")),
+
+    fn judge(&self, entry: &Entry) -> (bool, String) {
+        let Entry { tier, slot, .. } = entry;
+        let keep = self.keep;
+        if *slot == self.slot_now {
+            return (true, format!("made in {slot}, the slot of now"));
+        }
+        let is_future = *slot > self.slot_now;
+        let ranked = if is_future { &self.future } else { &self.past };
+        let place = |ranked: &[&Entry]| ranked.iter().take(keep).position(|best| best.id == entry.id);
+        match place(ranked) {
+            Some(_) if is_future => {
+                return (true, format!("{slot} lies in the future: the clock was wrong, then or now"));
+            }
+            Some(place) => return (true, format!("{tier} slot {} of {keep}, {slot}", place + 1)),
+            None => {}
+        }
+        if let Some(place) = place(&self.all) {
+            let why = format!("{tier} slot {} of {keep} by version, {slot}: a clock was wrong", place + 1);
+            return (true, why);
+        }
+        let is_newer = |other: &&&Entry| match is_future {
+            true => other.slot != *slot && by_version(other) > by_version(&entry),
+            false => other.slot > *slot,
         };
+        let newer = ranked.iter().filter(is_newer).count();
+        if newer >= keep {
+            return (false, format!("{keep} {tier} slots are kept, and {newer} newer ones are filled"));
+        }
+        match ranked.iter().find(|best| best.slot == *slot) {
+            Some(best) if entry.verified || best.taken_at > entry.taken_at => {
+                (false, format!("{} is newer and of the same slot {slot}", best.id))
+            }
+            Some(best) => (false, format!("not verified, and {} is of the same slot {slot}", best.id)),
+            None => (true, format!("not verified, but there is no other of {slot}")),
+        }
     }
-    (true, format!("{tier} slot {} of {keep}, {slot}", newer + 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::calendar::{DAY, days, utc};
+    use crate::backup::calendar::{self, DAY, days, utc};
+    use crate::backup::due::due;
     use crate::backup::tier::{self, TIERS};
     use crate::backup::zone::Zone;
 
     fn entry(tier: Tier, slot: &str, number: i64, verified: bool) -> Entry {
+        let point = Point { epoch: 1, version: number.unsigned_abs() };
+        made_at(tier, slot, number, point, verified)
+    }
+
+    fn made_at(tier: Tier, slot: &str, number: i64, point: Point, verified: bool) -> Entry {
         let taken_at = utc(number * 60);
-        Entry { id: format!("{tier}_{number}"), tier, slot: slot.to_owned(), taken_at, verified }
+        Entry { id: format!("{tier}_{number}"), tier, slot: slot.to_owned(), taken_at, point, verified }
     }
 
     fn kept(entries: &[Entry], slot_now: &str) -> Vec<String> {
@@ -137,12 +212,53 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_the_future_neither_counts_nor_goes() {
+    fn what_lies_in_the_future_pushes_nothing_out_and_stays_as_far_as_its_tier_keeps() {
         let mut entries: Vec<_> = (0..30)
             .map(|at| entry(Tier::Hourly, &format!("2031-01-{:02}T00Z", at + 1), 99 + at, true))
             .collect();
         entries.push(entry(Tier::Hourly, "2026-01-01T00Z", 1, true));
-        assert_eq!(kept(&entries, "2026-01-01T05Z").len(), 31);
+        let kept = kept(&entries, "2026-01-01T05Z");
+        assert_eq!((kept.len(), kept[0].as_str(), kept[24].as_str()), (25, "hourly_105", "hourly_1"));
+    }
+
+    #[test]
+    fn a_clock_of_1970_at_the_start_pushes_nothing_out() {
+        let real = |day: i64| entry(Tier::Daily, &format!("2026-01-{:02}", day + 1), 1_000 + day, true);
+        let mut entries: Vec<_> = (0..30).map(real).collect();
+        // Forty days go by before somebody sets the clock.
+        let lost = |day: i64| {
+            let slot = calendar::Civil::of(day * DAY).date();
+            made_at(Tier::Daily, &slot, day, Point { epoch: 1, version: 5_000 + day.unsigned_abs() }, true)
+        };
+        entries.extend((0..40).map(lost));
+        let of_1970 = kept(&entries, "1970-02-09");
+        assert_eq!(of_1970.iter().filter(|id| id.len() == "daily_1000".len()).count(), 30, "all that was");
+        let set_again = kept(&entries, "2026-01-31");
+        assert_eq!(set_again.iter().filter(|id| id.len() == "daily_1000".len()).count(), 30);
+        assert_eq!(set_again.len(), 60, "and what was counted meanwhile, by version");
+    }
+
+    #[test]
+    fn a_backup_with_a_time_that_came_to_pass_pushes_out_none_of_a_newer_version() {
+        // 30 hours were made by a clock that was a year ahead, and the year has gone by.
+        let version = |version| Point { epoch: 1, version };
+        let hour = |day: &str, hour: i64| format!("{day}T{hour:02}Z");
+        let ahead = |at: i64| made_at(Tier::Hourly, &hour("2027-01-02", at), 9_000 + at, version(9), true);
+        let real = |at: i64| {
+            let version = version(500 + at.unsigned_abs());
+            made_at(Tier::Hourly, &hour("2027-01-01", at), 1_000 + at, version, true)
+        };
+        let entries: Vec<_> = (0..24).map(ahead).chain((0..24).map(real)).collect();
+        let kept = kept(&entries, "2027-01-03T00Z");
+        assert_eq!(kept.len(), 48, "{kept:?}");
+        // In one slot, the newest by clock and the newest by version.
+        let two = [
+            made_at(Tier::Daily, "2027-01-02", 9_000, version(9), true),
+            made_at(Tier::Daily, "2027-01-02", 8_000, version(500), true),
+            made_at(Tier::Daily, "2027-01-02", 7_000, version(499), true),
+            made_at(Tier::Daily, "2027-01-03", 9_999, version(501), true),
+        ];
+        assert_eq!(self::kept(&two, "2027-01-04"), ["daily_9000", "daily_8000", "daily_9999"]);
     }
 
     /// Runs a hub for some time: every half hour it makes what is due, unless it sleeps, and prunes.
@@ -151,8 +267,7 @@ mod tests {
         let mut entries: Vec<Entry> = Vec::new();
         let mut now = from;
         while now < to {
-            let filled = entries.iter().map(|entry| (entry.tier, entry.slot.as_str()));
-            let tiers = if sleeps(now) { Vec::new() } else { tier::due(&TIERS, filled, now, &zone) };
+            let tiers = if sleeps(now) { Vec::new() } else { due(&TIERS, &entries, None, now, &zone) };
             for plan in TIERS.iter().filter(|plan| tiers.contains(&plan.tier)) {
                 entries.push(entry(plan.tier, &tier::slot(plan, now, &zone), now / 60, true));
             }

@@ -87,21 +87,6 @@ fn first_day(tier: Tier, day: i64) -> i64 {
     }
 }
 
-/// The tiers whose slot of now has no verified backup yet, finest first. However many slots went by while
-/// nobody was awake, each tier is made up once: the database of then is gone.
-pub(crate) fn due<'f>(
-    plans: &[TierPlan],
-    filled: impl Iterator<Item = (Tier, &'f str)> + Clone,
-    now: i64,
-    zone: &Zone,
-) -> Vec<Tier> {
-    let is_due = |plan: &&TierPlan| {
-        let slot = slot(plan, now, zone);
-        plan.keep > 0 && !filled.clone().any(|(tier, name)| tier == plan.tier && name == slot)
-    };
-    plans.iter().filter(is_due).map(|plan| plan.tier).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,26 +154,5 @@ mod tests {
                 "{zone}: {begun:?}"
             );
         }
-    }
-
-    #[test]
-    fn what_was_missed_is_made_up_once() {
-        let zone = Zone::named("UTC").unwrap();
-        let now = at(2026, 11, 22, 12, 30);
-        let all = [Tier::Hourly, Tier::Daily, Tier::Weekly, Tier::Monthly, Tier::Yearly];
-        assert_eq!(due(&TIERS, [].into_iter(), now, &zone), all, "a new hub");
-        let made: Vec<(Tier, String)> =
-            TIERS.iter().map(|plan| (plan.tier, slot(plan, now, &zone))).collect();
-        let filled = || made.iter().map(|(tier, slot)| (*tier, slot.as_str()));
-        assert_eq!(due(&TIERS, filled(), now, &zone), []);
-        assert_eq!(due(&TIERS, filled(), now + 30 * 60, &zone), [Tier::Hourly]);
-        // Nine days asleep: one of each tier that went by, whatever their number.
-        let late = [Tier::Hourly, Tier::Daily, Tier::Weekly, Tier::Monthly];
-        assert_eq!(due(&TIERS, filled(), now + 9 * DAY, &zone), late);
-        let mut plans = TIERS;
-        plans[0].keep = 0;
-        assert_eq!(due(&plans, filled(), now + 9 * DAY, &zone), late[1..]);
-        // A clock that was set back finds the slot of then empty, and fills it.
-        assert_eq!(due(&TIERS, filled(), now - 7_200, &zone), [Tier::Hourly]);
     }
 }

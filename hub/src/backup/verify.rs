@@ -27,10 +27,7 @@ impl Backups {
     /// when nothing is due.
     pub(crate) fn scrub(&self, _: &BackupLock, now: i64) -> Result<Option<Outcome>, BackupError> {
         let catalog = self.catalog();
-        let read = |backup: &Listed| {
-            let verified = backup.manifest.verified.as_ref();
-            verified.and_then(|verified| calendar::moment(&verified.at)).unwrap_or(0)
-        };
+        let read = |backup: &Listed| backup.manifest.read_at(now).unwrap_or(0);
         let mut due: Vec<&Listed> =
             catalog.backups.iter().filter(|backup| now - read(backup) > READ_AFTER).collect();
         if due.is_empty() {

@@ -195,4 +195,33 @@ mod tests {
         let alerts = std::fs::read_to_string(dir.path().join("backups/backup_alerts.log")).unwrap();
         assert!(alerts.contains(&yearly.id) && alerts.contains("made again from another vault"), "{alerts}");
     }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_and_back_costs_no_hour_of_backups() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let settings = "zone = \"UTC\"\nhourly = { keep = 3 }";
+        let restores = Restores::open(&folder, &toml::from_str(settings).unwrap()).unwrap();
+        let mut schedule = Schedule::new(restores, 35);
+        let conn = Connection::open(folder.database()).unwrap();
+        conn.execute_batch(state::TABLES).unwrap();
+        state::set(&conn, state::EPOCH, 1).unwrap();
+        let mut version = 0;
+        let mut hours = |schedule: &mut Schedule, from: i64, count: i64| {
+            for hour in 0..count {
+                version += 1;
+                state::set(&conn, state::VERSION, version).unwrap();
+                schedule.look(from + hour * 3_600);
+                let backups = schedule.backups().catalog().backups;
+                let newest = backups.iter().map(|backup| backup.manifest.version).max();
+                assert_eq!(newest, Some(version.unsigned_abs()), "hour {hour} from {from}");
+            }
+        };
+        let ahead = NOON + 400 * 86_400;
+        hours(&mut schedule, NOON, 5);
+        hours(&mut schedule, ahead, 5);
+        hours(&mut schedule, NOON + 5 * 3_600, 5);
+        // The year goes by, and the same hours come again.
+        hours(&mut schedule, ahead - 3_600, 7);
+    }
 }

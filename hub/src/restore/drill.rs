@@ -86,7 +86,7 @@ impl Restores {
     pub(crate) fn drill(&self, lock: &BackupLock, chance: Chance) -> Result<Option<Drill>, RestoreError> {
         let mut backups = self.backups.catalog().backups;
         backups.retain(Listed::is_verified);
-        let Some(newest) = backups.last().cloned() else { return Ok(None) };
+        let Some(newest) = self.newest(&backups).cloned() else { return Ok(None) };
         let manifest = &newest.manifest;
         let begins = self.journal_begins();
         let since = calendar::utc(chance.now - i64::from(chance.keep_days) * calendar::DAY);
@@ -112,6 +112,15 @@ impl Restores {
         }
         self.write_drill(&drill, chance.now)?;
         Ok(Some(drill))
+    }
+
+    /// The newest of them, oldest first, by what they hold and not by their dates: a clock may have been wrong. What is
+    /// beyond the present database comes from another life of this hub.
+    fn newest<'b>(&self, backups: &'b [Listed]) -> Option<&'b Listed> {
+        let present = self.backups.present();
+        let is_ours = |backup: &&Listed| present.is_none_or(|present| backup.manifest.point() <= present);
+        let by_version = |backup: &&Listed| (backup.manifest.point(), backup.manifest.taken_at.clone());
+        backups.iter().filter(is_ours).max_by_key(by_version).or(backups.last())
     }
 
     /// From where on a journal leads, in the place in which it goes back the furthest. What is older was let go.

@@ -151,3 +151,14 @@ fn a_journal_of_another_life_fails_it_although_each_of_its_entries_is_sound() {
     assert!(failed.contains("employees") && failed.contains("not the newest backup"), "{failed}");
     assert!(world.alerts().contains("CRITICAL: the drill failed"), "{}", world.alerts());
 }
+
+#[test]
+fn the_newest_is_the_one_that_holds_most_whatever_the_clocks_said() {
+    let world = World::new();
+    world.backup(Tier::Yearly, 400 * 86_400);
+    world.write(60, &["second"]);
+    let version = world.backup(Tier::Hourly, 3_600);
+    let drill = world.drill(7).unwrap();
+    assert_eq!((drill.version, drill.failed.as_deref()), (version, None), "{drill:?}");
+    assert!(drill.older.is_some_and(|older| older.contains("yearly")));
+}
