@@ -35,7 +35,7 @@ pub(crate) use catalog::{Catalog, CopyState, Listed, Placed, Verified, verified}
 pub(crate) use lock::BackupLock;
 pub(crate) use make::RESERVE_BYTES;
 pub(crate) use record::Problem;
-pub(crate) use retention::Point;
+pub(crate) use retention::{Entry, Point};
 pub(crate) use settings::{BeforeRestore, Settings};
 use std::fs;
 use std::io;
@@ -114,6 +114,16 @@ impl Backups {
     /// What backups there are, and what is wrong with them by their manifests.
     pub(crate) fn catalog(&self) -> Catalog {
         Catalog::read(&self.vaults)
+    }
+
+    /// `DIR/backups`, where the logs are.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The vaults, in their order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &dyn vault::Vault> {
+        self.vaults.iter().map(|placed| placed.vault.as_ref())
     }
 
     /// The tiers as the site wants them, finest first.

@@ -7,6 +7,7 @@
 //! * The order of the end: no new links, goodbye to all, the writer finishes what came, exit 0.
 
 mod addresses;
+mod alarms;
 mod audits;
 mod backups;
 mod control;

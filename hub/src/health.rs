@@ -3,21 +3,27 @@
 //! * `database`: the file is there, SQLite's own checks pass, the tables that nothing works without are there.
 //! * `daemon`: it runs and can write.
 //! * `freshness`: each tier has a verified backup that is young enough; `counts`: and enough of them.
-//! * `copies`: every copy is good and was read back lately; `vaults`: every vault answers.
+//! * `copies`: every copy is good and was read back lately; `vaults`: every vault answers; `journal`: and has it.
 //! * `drill`: a restore was rehearsed lately and went well.
 //! * `space`: room on every disk.
 //!
 //! A check that finds nothing to do says what it looked at. `critical` is what can cost data.
 
 mod backups;
+pub(crate) mod breaches;
 mod database;
+pub(crate) mod overdue;
 mod space;
 
 use crate::backup::{BackupError, Backups, Catalog, Settings};
 use crate::control;
 use crate::folder::Folder;
+use crate::journal::reader::ReaderError;
+use crate::journal::standing::Standing;
 use crate::restore::drill;
+use overdue::Facts;
 use serde_json::{Value as Json, json};
+use tt_protocol::number::Millis;
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,16 +110,23 @@ pub(crate) fn look(
 ) -> Result<Report, BackupError> {
     let opened = Backups::open(folder, settings)?;
     let catalog = opened.catalog();
+    let standing = Standing::read(&folder.journal(), opened.places(), Millis(now * 1_000));
     let mut checks = vec![database::file(folder), daemon];
-    checks.extend(besides(folder, &opened, &catalog, now));
+    checks.extend(besides(folder, &opened, &catalog, &standing, now));
     Ok(Report { checks })
 }
 
 /// All but the database and the daemon: what can be looked at often.
-pub(crate) fn besides(folder: &Folder, opened: &Backups, catalog: &Catalog, now: i64) -> Vec<Check> {
-    let mut checks = Vec::new();
-    checks.extend(backups::all(opened, catalog, now));
-    checks.push(backups::drill(drill::last(&folder.path().join("backups")).as_ref(), catalog, now));
-    checks.push(space::disks(folder, opened));
+pub(crate) fn besides(
+    folder: &Folder,
+    backups: &Backups,
+    catalog: &Catalog,
+    standing: &Result<Standing, ReaderError>,
+    now: i64,
+) -> Vec<Check> {
+    let drill = drill::last(backups.root());
+    let facts = Facts { backups, catalog, standing, drill: drill.as_ref(), now };
+    let mut checks = backups::all(&facts);
+    checks.push(space::disks(folder, backups));
     checks
 }

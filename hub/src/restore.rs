@@ -194,6 +194,11 @@ impl Restores {
         &self.root
     }
 
+    /// The hub's own journal.
+    pub(crate) fn journal(&self) -> &Path {
+        &self.journal
+    }
+
     /// Fetches what is to be restored into the scratch folder, and checks it there.
     pub(crate) fn fetch(&self, _: &BackupLock, what: &What) -> Result<Fetched, RestoreError> {
         let scratch = self.scratch()?;

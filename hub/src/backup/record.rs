@@ -1,8 +1,8 @@
 //! `backup.log` and `backup_alerts.log`: one line per run, one line per problem, for people and their scripts.
 //!
 //! Both only grow, and each has one format. The kinds of alerts are those that the sites' scripts know:
-//! `BACKUP_FAILED` (there is no new backup), `CRITICAL` (a backup is lost), `WARNING` (one copy or vault); and
-//! `RESTORE_FAILED` (everything is as it was before).
+//! `BACKUP_FAILED` (there is no new backup), `CRITICAL` (a backup is lost), `WARNING` (one copy or vault, or something
+//! that is overdue); `RESTORE_FAILED` (everything is as it was before); and `RESOLVED` (what was overdue is so no more).
 
 use super::calendar;
 use std::fmt;
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    /// What was told before is over.
+    Over,
     Warning,
     Critical,
     BackupFailed,
@@ -30,6 +32,7 @@ pub(crate) struct Problem {
 impl Kind {
     pub(super) const fn word(self) -> &'static str {
         match self {
+            Self::Over => "RESOLVED",
             Self::Warning => "WARNING",
             Self::Critical => "CRITICAL",
             Self::BackupFailed => "BACKUP_FAILED",

@@ -97,8 +97,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
 /// How the journal is, here and in the vaults. What cannot be read is said and is no failure of the command.
 fn journal(folder: &Folder) -> Json {
     let vaults = Config::read(folder).ok().and_then(|config| Backups::open(folder, &config.backup).ok());
-    let vaults = vaults.iter().flat_map(|backups| &backups.vaults).map(|placed| placed.vault.as_ref());
-    match Standing::read(&folder.journal(), vaults, clock::now()) {
+    match Standing::read(&folder.journal(), vaults.iter().flat_map(Backups::places), clock::now()) {
         Ok(standing) => standing.to_json(),
         Err(error) => json!({ "error": error.to_string() }),
     }

@@ -3,6 +3,7 @@
 //! The work is done on a thread for blocking work and on a connection of its own, so that no merge waits. The
 //! vaults are read only when a new slot has begun; after a run that failed, the pause doubles up to an hour.
 
+use super::alarms::Alarms;
 use crate::backup::{BackupError, BackupLock, Backups, Tier, calendar};
 use crate::clock;
 use crate::restore::Restores;
@@ -25,6 +26,7 @@ struct Schedule {
     settled: Vec<String>,
     failures: u32,
     not_before: i64,
+    alarms: Alarms,
 }
 
 /// Goes on until the daemon stops. The first look is a minute after the start, when what devices had to hand in
@@ -55,11 +57,17 @@ fn first_look() -> Instant {
 
 impl Schedule {
     const fn new(restores: Restores, keep_days: u32) -> Self {
-        Self { restores, keep_days, settled: Vec::new(), failures: 0, not_before: 0 }
+        let alarms = Alarms::new();
+        Self { restores, keep_days, settled: Vec::new(), failures: 0, not_before: 0, alarms }
     }
 
-    /// Makes what is due at a moment (seconds since 1970).
+    /// Makes what is due at a moment (seconds since 1970), and tells what is overdue all the same.
     fn look(&mut self, now: i64) {
+        self.make_when_due(now);
+        self.alarms.look(&self.restores, now);
+    }
+
+    fn make_when_due(&mut self, now: i64) {
         let slots = self.backups().slots(now);
         // A clock that was set back must not leave us waiting for the old time.
         let waits = (self.not_before - PAUSE_S_MAX..self.not_before).contains(&now);
@@ -137,7 +145,7 @@ mod tests {
     use crate::backup::Settings;
     use crate::folder::Folder;
     use rusqlite::Connection;
-    use tt_migrations::state;
+    use tt_migrations::{durable, state};
 
     const NOON: i64 = 1_795_953_600;
 
@@ -223,5 +231,62 @@ mod tests {
         hours(&mut schedule, NOON + 5 * 3_600, 5);
         // The year goes by, and the same hours come again.
         hours(&mut schedule, ahead - 3_600, 7);
+    }
+
+    fn alerts(dir: &tempfile::TempDir) -> String {
+        std::fs::read_to_string(dir.path().join("backups/backup_alerts.log")).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_run_that_did_not_happen_is_told_once_also_after_a_start_and_once_when_it_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let open = || {
+            let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
+            Schedule::new(Restores::open(&folder, &settings).unwrap(), 35)
+        };
+        let mut schedule = open();
+        Connection::open(folder.database()).unwrap().execute_batch(state::TABLES).unwrap();
+        schedule.look(NOON);
+        durable::put_in_place(&folder.database(), &dir.path().join("away")).unwrap();
+        let late = "the newest hourly backup is";
+        (1..=6).for_each(|half| schedule.look(NOON + half * 1_800));
+        let told = |what: &str| alerts(&dir).lines().filter(|line| line.contains(what)).count();
+        assert_eq!(told(late), 1, "{}", alerts(&dir));
+        (7..=12).for_each(|half| schedule.look(NOON + half * 1_800));
+        let mut schedule = open();
+        (13..=20).for_each(|half| schedule.look(NOON + half * 1_800));
+        assert_eq!(told(late), 1, "{}", alerts(&dir));
+        durable::put_in_place(&dir.path().join("away"), &folder.database()).unwrap();
+        (21..=30).for_each(|half| schedule.look(NOON + half * 1_800));
+        assert_eq!((told(late), told("RESOLVED: over since")), (2, 1), "{}", alerts(&dir));
+    }
+
+    #[test]
+    fn a_vault_that_goes_and_comes_back_is_told_once_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("disk");
+        std::fs::create_dir(&disk).unwrap();
+        let folder = Folder::new(dir.path());
+        let settings = format!(
+            "zone = \"UTC\"\nvault = [{{ name = \"primary\", path = \"backups/primary\" }}, {{ name = \"disk\", path = {disk:?} }}]"
+        );
+        let restores = Restores::open(&folder, &toml::from_str(&settings).unwrap()).unwrap();
+        let mut schedule = Schedule::new(restores, 35);
+        Connection::open(folder.database()).unwrap().execute_batch(state::TABLES).unwrap();
+        schedule.look(NOON);
+        assert_eq!(alerts(&dir), "");
+        durable::put_in_place(&disk, &dir.path().join("unplugged")).unwrap();
+        (1..=3).for_each(|hour| schedule.look(NOON + hour * 3_600));
+        durable::put_in_place(&dir.path().join("unplugged"), &disk).unwrap();
+        (4..=6).for_each(|hour| schedule.look(NOON + hour * 3_600));
+        let told = |what: &str| alerts(&dir).lines().filter(|line| line.contains(what)).count();
+        assert_eq!(
+            told("WARNING: the vault disk at"),
+            1 + 3,
+            "one of them says that it is overdue: {}",
+            alerts(&dir)
+        );
+        assert_eq!(told("RESOLVED: over since"), 1, "{}", alerts(&dir));
     }
 }

@@ -51,9 +51,8 @@ impl Slow {
         let now = clock::now();
         let opened = web.backups()?;
         let catalog = opened.catalog();
-        let checks = health::besides(&web.folder, &opened, &catalog, now.0.div_euclid(1_000));
-        let vaults = || opened.vaults.iter().map(|placed| placed.vault.as_ref());
-        let journal = Standing::read(&web.folder.journal(), vaults(), now);
+        let journal = Standing::read(&web.folder.journal(), opened.places(), now);
+        let checks = health::besides(&web.folder, &opened, &catalog, &journal, now.0.div_euclid(1_000));
         Ok(Self {
             at: now.0,
             checks,

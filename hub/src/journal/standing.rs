@@ -1,6 +1,7 @@
 //! How far the journal goes here and in each vault, for people: read from the files, with or without the daemon.
 
 use super::reader::{Reach, Reader, ReaderError};
+use super::record::Lsn;
 use super::segment;
 use super::ship::PART;
 use crate::backup::vault::Vault;
@@ -13,17 +14,18 @@ pub(crate) struct Standing {
     reach: Option<Reach>,
     segments: u64,
     bytes: u64,
-    vaults: Vec<Lag>,
+    /// In the order in which they were given.
+    pub(crate) vaults: Vec<Lag>,
 }
 
 /// What one vault lacks.
-struct Lag {
-    vault: String,
+pub(crate) struct Lag {
+    pub(crate) vault: String,
     /// None: nothing can be read there.
     versions: Option<u64>,
-    /// Age of the oldest entry that is lacking, at most.
-    seconds: Option<i64>,
-    problem: Option<String>,
+    /// Age of the first entry that is lacking; 0 when none is. None: nobody can say.
+    pub(crate) seconds: Option<i64>,
+    pub(crate) problem: Option<String>,
 }
 
 impl Standing {
@@ -36,7 +38,8 @@ impl Standing {
         vaults: impl Iterator<Item = &'v dyn Vault>,
         now: Millis,
     ) -> Result<Self, ReaderError> {
-        let reach = Reader::of_folder(folder).reach()?;
+        let own = Reader::of_folder(folder);
+        let reach = own.reach()?;
         let (mut segments, mut bytes) = (0, 0);
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_some_and(|name| segment::parse_name(name).is_some()) {
@@ -44,7 +47,7 @@ impl Standing {
                 bytes += entry.metadata().map_or(0, |metadata| metadata.len());
             }
         }
-        let vaults = vaults.map(|vault| lag(vault, reach, now)).collect();
+        let vaults = vaults.map(|vault| lag(vault, (&own, reach), now)).collect();
         Ok(Self { reach, segments, bytes, vaults })
     }
 
@@ -64,7 +67,7 @@ impl Standing {
     }
 }
 
-fn lag(vault: &dyn Vault, own: Option<Reach>, now: Millis) -> Lag {
+fn lag(vault: &dyn Vault, (reader, own): (&Reader, Option<Reach>), now: Millis) -> Lag {
     let name = vault.name().to_owned();
     let (to, problem) = match Reader::of_vault(vault.part(PART)).reach() {
         Ok(reach) => (reach, None),
@@ -74,6 +77,17 @@ fn lag(vault: &dyn Vault, own: Option<Reach>, now: Millis) -> Lag {
         return Lag { vault: name, versions: Some(0), seconds: Some(0), problem };
     };
     let versions = to.map(|to| own.to.0.saturating_sub(to.to.0));
-    let behind = |to: Reach| if to.last >= own.last { 0 } else { (now.0 - to.to_at.0).max(0) / 1_000 };
-    Lag { vault: name, versions, seconds: to.map(behind), problem }
+    let lacking = match to {
+        Some(to) if to.last >= own.last => None,
+        // What is no longer here either is older than all that is.
+        Some(to) => Some(first_after(reader, to.last).unwrap_or(own.from_at)),
+        None => Some(own.from_at),
+    };
+    let seconds = lacking.map_or(0, |at| (now.0 - at.0).max(0) / 1_000);
+    Lag { vault: name, versions, seconds: problem.is_none().then_some(seconds), problem }
+}
+
+/// When the entry after this one was made.
+fn first_after(reader: &Reader, last: Lsn) -> Option<Millis> {
+    Some(reader.after(last).ok()?.next()?.ok()?.at)
 }
