@@ -10,10 +10,15 @@ use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar, 
 use crate::space::{Space, readable};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 /// Left on the hub's disk whatever a backup needs.
 pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
+
+/// A vault that takes longer is named in the log, again and again, so that nobody wonders what a run waits for.
+const SLOW_AFTER: Duration = Duration::from_secs(10);
 
 /// Room for the copy, the compressed file, and the copy that is read again or back.
 const fn needed(database: u64) -> u64 {
@@ -146,8 +151,27 @@ impl Backups {
             return numbers.into_iter().map(|number| (number, work(number))).collect();
         }
         thread::scope(|scope| {
-            let start = |number| (number, scope.spawn(move || work(number)));
+            let (ends, ended) = mpsc::channel::<()>();
+            let start = |number| {
+                let ends = ends.clone();
+                let work = move || {
+                    let done = work(number);
+                    drop(ends);
+                    done
+                };
+                (number, scope.spawn(work))
+            };
             let under_way: Vec<_> = numbers.into_iter().map(start).collect();
+            drop(ends);
+            while ended.recv_timeout(SLOW_AFTER) == Err(RecvTimeoutError::Timeout) {
+                for (number, _) in under_way.iter().filter(|(_, thread)| !thread.is_finished()) {
+                    let vault = self.vaults[*number].vault.name();
+                    tracing::warn!(
+                        vault,
+                        "the vault is slow: the others have their copies, and the run waits for it"
+                    );
+                }
+            }
             let died = |_| Err("the thread that wrote it has ended before its work was done".to_owned());
             under_way
                 .into_iter()

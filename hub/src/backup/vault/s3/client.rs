@@ -3,7 +3,8 @@
 //! * Every request can be made twice: none of them adds to what is there.
 //! * A body is never larger than one part of a file, so that it can be sent again and a slow line has a chance.
 //! * A store that could not be reached is left alone for a moment, and then tried only once at a time until it
-//!   answers: whoever works on several vaults does not wait for a dead one again and again.
+//!   answers: whoever works on several vaults does not wait for a dead one again and again. One that takes a request
+//!   and is silent was waited for long enough: it is not tried again at once, and left alone for longer.
 //! * No error shows a key, a signature or a header.
 
 use super::answer;
@@ -47,6 +48,8 @@ pub(super) struct Patience {
     pub(super) pause: Duration,
     /// So long nobody asks a store that could not be reached.
     pub(super) rest: Duration,
+    /// And so long one that was silent.
+    pub(super) rest_silent: Duration,
 }
 
 /// A part of 8 MiB passes in `body` at 560 kbit/s.
@@ -57,6 +60,7 @@ pub(super) const PATIENCE: Patience = Patience {
     tries: 3,
     pause: Duration::from_millis(300),
     rest: Duration::from_secs(5),
+    rest_silent: Duration::from_secs(60),
 };
 
 /// One bucket.
@@ -176,7 +180,8 @@ impl Client {
                 Err(failure) => failure,
             };
             let Failure { kind, what, again, down } = failure;
-            if tries >= self.patience.tries || !again || (down && was_down.is_some()) {
+            let is_silent = kind == io::ErrorKind::TimedOut;
+            if tries >= self.patience.tries || !again || (down && (is_silent || was_down.is_some())) {
                 self.note(down.then(|| Down { at: clock::now(), kind, what: what.clone() }));
                 return Err(failed(kind, &what));
             }
@@ -195,7 +200,9 @@ impl Client {
 
     /// A clock that was set back must not leave us waiting.
     fn rests(&self, down: &Down) -> bool {
-        let rest = i64::try_from(self.patience.rest.as_millis()).unwrap_or(i64::MAX);
+        let Patience { rest, rest_silent, .. } = self.patience;
+        let rest = if down.kind == io::ErrorKind::TimedOut { rest_silent } else { rest };
+        let rest = i64::try_from(rest.as_millis()).unwrap_or(i64::MAX);
         (0..rest).contains(&clock::now().0.saturating_sub(down.at.0))
     }
 
