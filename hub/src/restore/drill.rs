@@ -88,7 +88,9 @@ impl Restores {
         backups.retain(Listed::is_verified);
         let Some(newest) = self.newest(&backups).cloned() else { return Ok(None) };
         let manifest = &newest.manifest;
-        let begins = self.journal_begins();
+        let journals = journal::all(self);
+        // What is older was let go everywhere.
+        let begins = journals.iter().filter_map(|found| found.reach).map(|reach| reach.from.0).min();
         let since = calendar::utc(chance.now - i64::from(chance.keep_days) * calendar::DAY);
         backups.retain(|backup| {
             let older = &backup.manifest;
@@ -107,7 +109,7 @@ impl Restores {
             notes: Vec::new(),
             failed: None,
         };
-        if let Err(error) = self.rehearse(lock, (older, &newest), chance.again(), &mut drill) {
+        if let Err(error) = self.rehearse(lock, (older, &newest), (&journals, chance.again()), &mut drill) {
             drill.failed = Some(error.to_string());
         }
         self.write_drill(&drill, chance.now)?;
@@ -123,17 +125,11 @@ impl Restores {
         backups.iter().filter(is_ours).max_by_key(by_version).or(backups.last())
     }
 
-    /// From where on a journal leads, in the place in which it goes back the furthest. What is older was let go.
-    fn journal_begins(&self) -> Option<u64> {
-        let reaches = journal::all(self).into_iter().filter_map(|found| found.reader.reach().ok().flatten());
-        reaches.map(|reach| reach.from.0).min()
-    }
-
     fn rehearse(
         &self,
         lock: &BackupLock,
         (older, newest): (Option<&Listed>, &Listed),
-        dice: u64,
+        (journals, dice): (&[journal::Found], u64),
         drill: &mut Drill,
     ) -> Result<(), RestoreError> {
         // The fetch checks the bytes by themselves; what follows is only what it cannot know.
@@ -146,7 +142,9 @@ impl Restores {
         if let Some(older) = older {
             let fetched = fetch(older)?;
             drill.notes.extend(fetched.source.notes.iter().cloned());
-            let (moment, notes) = self.walk(&fetched.scratch.fetched(), (older, newest), &expected, dice)?;
+            let way = (older, newest);
+            let (moment, notes) =
+                rehearsal::walk(&fetched.scratch.fetched(), way, journals, &expected, dice)?;
             drill.moment = moment;
             drill.notes.extend(notes);
         }

@@ -7,7 +7,7 @@
 use super::{RestoreError, Restores};
 use crate::backup::vault::Vault;
 use crate::journal::parts::{self, Stored};
-use crate::journal::reader::Reader;
+use crate::journal::reader::{Reach, Reader};
 use crate::journal::record::Lsn;
 use crate::journal::segment;
 use crate::journal::ship::PART;
@@ -23,6 +23,8 @@ pub(super) struct Found {
     pub(super) reader: Reader,
     /// Number of the vault; None for the hub's own.
     vault: Option<usize>,
+    /// How far it goes, where that can be read.
+    pub(super) reach: Option<Reach>,
     /// Its last entry, as far as it can be read.
     last: Lsn,
 }
@@ -43,8 +45,8 @@ impl Found {
 /// The hub's own journal and those in the vaults, the one that goes furthest first, the hub's own among equals.
 pub(super) fn all(restores: &Restores) -> Vec<Found> {
     let found = |place, vault, reader: Reader| {
-        let last = reader.reach().ok().flatten().map(|reach| reach.last).unwrap_or_default();
-        Found { place, reader, vault, last }
+        let reach = reader.reach().ok().flatten();
+        Found { place, reader, vault, reach, last: reach.map(|reach| reach.last).unwrap_or_default() }
     };
     let own = found("the hub".to_owned(), None, Reader::of_folder(&restores.journal));
     let vaults = restores.backups.vaults.iter().enumerate().map(|(number, placed)| {

@@ -1,14 +1,15 @@
 //! The way of a drill through the journal: from an older backup to a version chosen by chance, and from that very
 //! state on to the newest backup.
 //!
-//! * At the chosen version the file is sound, no row lacks a parent that both backups have, its version and last entry
-//!   are the journal's own, and its rows are those that the journal tells.
+//! * At the chosen version the file is sound, its version and last entry are the journal's own, and its rows are those
+//!   that the journal tells. Rows that lack their parent only there are said and are no failure.
 //! * The way ends with the same rows as the newest backup, whose bytes were checked. There is only one way from the
 //!   one to the other, so that also what no other check sees at the chosen version was right there.
 
+use super::journal::Found;
 use super::prepare::open_store;
 use super::told::Told;
-use super::{RestoreError, Restores, replay};
+use super::{RestoreError, replay};
 use crate::backup::{Listed, calendar, contents};
 use crate::journal::reader::{Reader, ReaderError};
 use crate::journal::record::{Entry, Lsn, What};
@@ -68,35 +69,37 @@ impl From<ReaderError> for Stop {
     }
 }
 
-impl Restores {
-    /// Walks from the fetched file of `older` to `newest`, which holds `expected`. Gives where it stopped on the way,
-    /// if there is a version in between, and which journals were of no use.
-    pub(super) fn walk(
-        &self,
-        database: &Path,
-        (older, newest): (&Listed, &Listed),
-        expected: &Digests,
-        chance: u64,
-    ) -> Result<(Option<Moment>, Vec<String>), RestoreError> {
-        let (older, newest) = (&older.manifest, &newest.manifest);
-        let excused = |table: &String| {
-            let of = |contents: &contents::Contents| contents.foreign_key_violations.contains_key(table);
-            of(&older.contents) || of(&newest.contents)
-        };
-        let way = Way { to: Version(newest.version), from: Version(older.version), chance, expected };
-        let (outcome, notes) =
-            replay::from_any(self, database, |reader| match way.walk(database, reader, &excused) {
-                Ok(moment) => Ok(Ok(moment)),
-                Err(Stop::Wrong(reason)) => Ok(Err(reason)),
-                Err(Stop::Unread(reason)) => Err(reason),
-            })?;
-        match outcome {
-            Some(Ok(moment)) => Ok((moment, notes)),
-            Some(Err(reason)) => Err(RestoreError::Unusable { what: older.id.clone(), reason }),
-            None => {
-                let (to, why) = (format!("version {}", newest.version), notes.join("; "));
-                Err(RestoreError::Journal { to, id: older.id.clone(), why })
-            }
+/// Walks from the fetched file of `older` to `newest`, which holds `expected`, by the first of these journals that leads
+/// there. Gives where it stopped on the way, if there is a version in between, and what a person should know: which
+/// journals were of no use, and rows without their parent there.
+pub(super) fn walk(
+    database: &Path,
+    (older, newest): (&Listed, &Listed),
+    journals: &[Found],
+    expected: &Digests,
+    chance: u64,
+) -> Result<(Option<Moment>, Vec<String>), RestoreError> {
+    let (older, newest) = (&older.manifest, &newest.manifest);
+    let known = |table: &String| {
+        let of = |contents: &contents::Contents| contents.foreign_key_violations.contains_key(table);
+        of(&older.contents) || of(&newest.contents)
+    };
+    let way = Way { to: Version(newest.version), from: Version(older.version), chance, expected };
+    let (outcome, mut notes) =
+        replay::from_any(journals, database, |reader| match way.walk(database, reader, &known) {
+            Ok(walked) => Ok(Ok(walked)),
+            Err(Stop::Wrong(reason)) => Ok(Err(reason)),
+            Err(Stop::Unread(reason)) => Err(reason),
+        })?;
+    match outcome {
+        Some(Ok((moment, orphans))) => {
+            notes.extend(orphans);
+            Ok((moment, notes))
+        }
+        Some(Err(reason)) => Err(RestoreError::Unusable { what: older.id.clone(), reason }),
+        None => {
+            let (to, why) = (format!("version {}", newest.version), notes.join("; "));
+            Err(RestoreError::Journal { to, id: older.id.clone(), why })
         }
     }
 }
@@ -113,17 +116,18 @@ impl Way<'_> {
         &self,
         database: &Path,
         reader: &Reader,
-        excused: &dyn Fn(&String) -> bool,
-    ) -> Result<Option<Moment>, Stop> {
+        known: &dyn Fn(&String) -> bool,
+    ) -> Result<(Option<Moment>, Option<String>), Stop> {
         let mut store = open_store(database)?;
         let first = store.last_entry()?.unwrap_or_default();
-        let mut moment = None;
+        let (mut moment, mut orphans) = (None, None);
         if let Some(chosen) = self.choose(reader, first)? {
             go_on(&mut store, reader, chosen.before)?;
             let told = Told::read(&mut store, &chosen.entries)?;
             go_on(&mut store, reader, chosen.version)?;
             let wrong = |reason| Stop::Wrong(format!("at version {}, {reason}", chosen.version));
-            is_sound(&mut store, &chosen, excused)?.map_err(wrong)?;
+            is_sound(&mut store, &chosen)?.map_err(wrong)?;
+            orphans = self::orphans(&mut store, known)?;
             let rows = told.compare(&mut store)?.map_err(wrong)?;
             let at = chosen.entries.last().map_or(0, |entry| entry.at.0.div_euclid(1_000));
             moment = Some(Moment { version: chosen.version.0, at: calendar::utc(at), rows });
@@ -135,7 +139,7 @@ impl Way<'_> {
             .extend(self.expected.iter().filter(|(name, digest)| found.get(*name) != Some(digest)).map(name));
         differing.extend(found.iter().filter(|(name, _)| !self.expected.contains_key(*name)).map(name));
         if differing.is_empty() {
-            return Ok(moment);
+            return Ok((moment, orphans));
         }
         Err(Stop::Wrong(format!(
             "brought on by the journal to version {}, it is not the newest backup: {}",
@@ -187,11 +191,7 @@ fn go_on(store: &mut HubStore, reader: &Reader, to: Version) -> Result<(), Stop>
 }
 
 /// The state at the chosen version, by all that can be asked of it alone.
-fn is_sound(
-    store: &mut HubStore,
-    chosen: &Chosen,
-    excused: &dyn Fn(&String) -> bool,
-) -> Result<Result<(), String>, Stop> {
+fn is_sound(store: &mut HubStore, chosen: &Chosen) -> Result<Result<(), String>, Stop> {
     let (version, last) = (store.version(), store.last_entry()?);
     if (version, last) != (chosen.version, chosen.entries.last().map(|entry| entry.lsn)) {
         return Ok(Err(format!("the file says version {version} and entry {last:?}")));
@@ -201,11 +201,18 @@ fn is_sound(
     if let Some(problem) = problems.first() {
         return Ok(Err(format!("integrity_check says: {problem}")));
     }
-    let orphans = contents::foreign_key_violations(conn).map_err(StoreError::from)?;
-    Ok(match orphans.iter().find(|(table, _)| !excused(table)) {
-        Some((table, rows)) => Err(format!("{rows} rows of {table} name a row that is not there")),
-        None => Ok(()),
-    })
+    Ok(Ok(()))
+}
+
+/// Rows without their parent where neither of both backups has any. A program may write so with foreign keys off and put
+/// it right a moment later. A replay gone wrong would have other rows at the end. So it is said, and is no failure.
+fn orphans(store: &mut HubStore, known: &dyn Fn(&String) -> bool) -> Result<Option<String>, Stop> {
+    let version = store.version();
+    let orphans = contents::foreign_key_violations(store.connection()).map_err(StoreError::from)?;
+    let new = orphans.iter().find(|(table, _)| !known(table));
+    Ok(new.map(|(table, rows)| {
+        format!("at version {version} {rows} rows of {table} named a row that was not there, and later they did not")
+    }))
 }
 
 /// What it holds, without what programs had written and no version has yet: that is in one file and not in the other.

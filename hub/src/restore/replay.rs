@@ -23,7 +23,8 @@ pub(super) fn up_to(
     if target == Target::Version(manifest.version) {
         return Ok(Vec::new());
     }
-    let (done, mut notes) = from_any(restores, database, |reader| attempt(database, reader, target))?;
+    let (done, mut notes) =
+        from_any(&journal::all(restores), database, |reader| attempt(database, reader, target))?;
     match done {
         Some(done) => {
             notes.extend(ended_early(&done, target));
@@ -39,7 +40,7 @@ pub(super) fn up_to(
 /// Tries the journal of each place, each time with the file as it is now. Gives what the first that was of use has
 /// led to, if one was, and why others were not. The file is not to be used after an attempt that failed.
 pub(super) fn from_any<T>(
-    restores: &Restores,
+    all: &[journal::Found],
     database: &Path,
     mut attempt: impl FnMut(&Reader) -> Result<T, String>,
 ) -> Result<(Option<T>, Vec<String>), RestoreError> {
@@ -49,8 +50,7 @@ pub(super) fn from_any<T>(
     let failed = |source| RestoreError::File { path: database.to_owned(), source };
     fs::copy(database, untouched).map_err(failed)?;
     let mut notes = Vec::new();
-    let all = journal::all(restores);
-    for found in &all {
+    for found in all {
         // Nobody has the file open, and an attempt that stopped half way has left it unusable, with its log.
         for ending in ["-wal", "-shm"] {
             let mut log = database.as_os_str().to_owned();
@@ -63,7 +63,7 @@ pub(super) fn from_any<T>(
         fs::copy(untouched, database).map_err(failed)?;
         match attempt(&found.reader) {
             Ok(done) => {
-                notes.extend(found.passes_over(&all));
+                notes.extend(found.passes_over(all));
                 return Ok((Some(done), notes));
             }
             Err(reason) => notes.push(format!("the journal of {} was not used: {reason}", found.place)),

@@ -113,6 +113,28 @@ fn it_goes_by_every_version_on_the_way_and_compares_its_rows() {
 }
 
 #[test]
+fn rows_that_lack_their_parent_at_one_version_only_are_said_and_fail_nothing() {
+    let world = World::new();
+    world.backup(Tier::Hourly, 60);
+    let path = world.folder.database();
+    let mut store = HubStore::open_journaled(&path, policy::shipped(), &world.folder.journal()).unwrap();
+    let program = Connection::open(&path).unwrap();
+    program.pragma_update(None, "foreign_keys", false).unwrap();
+    let early = "INSERT INTO po_lines(po_id, inventory_item_id) VALUES (4711, 'x')";
+    for (second, sql) in [early, "DELETE FROM po_lines"].into_iter().enumerate() {
+        program.execute_batch(sql).unwrap();
+        let at = Millis((NOON + 120 + i64::try_from(second).unwrap()) * 1_000);
+        assert!(store.cut_local(at).unwrap());
+    }
+    store.flush().unwrap();
+    drop(store);
+    world.backup(Tier::Daily, 180);
+    let drill = world.drill(3).unwrap();
+    assert_eq!(drill.failed, None, "{drill:?}");
+    assert!(drill.notes[0].contains("1 rows of po_lines named a row that was not there"), "{drill:?}");
+}
+
+#[test]
 fn a_journal_that_was_tampered_with_fails_it_and_a_good_one_elsewhere_is_used() {
     let world = World::new();
     world.backup(Tier::Hourly, 60);
