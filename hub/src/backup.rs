@@ -94,7 +94,6 @@ impl Backups {
     /// As the settings say. Nothing is read or written yet.
     pub(crate) fn open(folder: &Folder, settings: &Settings) -> Result<Self, BackupError> {
         settings.check().map_err(BackupError::Settings)?;
-        let root = folder.path().join("backups");
         let place = |settings: &settings::VaultSettings| {
             let vault = vault::open(folder.path(), settings).map_err(BackupError::Settings)?;
             Ok(Placed { vault, takes: settings.tiers.clone() })
@@ -107,7 +106,7 @@ impl Backups {
             at_once: true,
             alert_command: settings.alert_command().to_vec(),
             webhook: settings.webhook().map_err(BackupError::Settings)?.map(Webhook::new),
-            root,
+            root: folder.backups(),
         })
     }
 

@@ -22,7 +22,7 @@ mod snapshots;
 mod watch;
 mod writer;
 
-use crate::backup::{self, BackupError, Backups};
+use crate::backup::{self, BackupError};
 use crate::ca::{Authority, CaError};
 use crate::clock;
 use crate::config::{Config, ConfigError};
@@ -132,7 +132,9 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
     if !arguments.advertise.is_empty() {
         config.keep_advertised(&folder, arguments.advertise)?;
     }
-    let settled = settle_restore(&folder, &config)?;
+    let failed = |error: RestoreError| DaemonError::Restore(Box::new(error));
+    let restores = Restores::open(&folder, &config.backup).map_err(failed)?;
+    let settled = settle_restore(&restores)?;
     config.listen = arguments.listen.unwrap_or(config.listen);
     config.http = arguments.http.unwrap_or(config.http);
     let authority = Authority::load(folder.path())?;
@@ -144,7 +146,7 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
         .enable_all()
         .build()
         .map_err(|source| DaemonError::System { what: "threads", source })?;
-    let listening = runtime.block_on(Listening::begin(folder, config, authority))?;
+    let listening = runtime.block_on(Listening::begin(folder, config, authority, restores))?;
     eprintln!("tt-hub ready quic={} http={}", listening.quic, listening.http);
     begin_log(arguments.log_json);
     if let Some(settled) = settled {
@@ -155,14 +157,12 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
 
 /// A restore that was cut off gets its end before the database is used; one that is under way is waited for by
 /// whoever starts the hub. Says what was found.
-fn settle_restore(folder: &Folder, config: &Config) -> Result<Option<String>, DaemonError> {
-    let failed = |error: RestoreError| DaemonError::Restore(Box::new(error));
-    let restores = Restores::open(folder, &config.backup).map_err(failed)?;
+fn settle_restore(restores: &Restores) -> Result<Option<String>, DaemonError> {
     if !restores.is_pending() {
         return Ok(None);
     }
     let _lock = restores.backups.lock()?;
-    restores.settle(clock::now().0).map_err(failed)
+    restores.settle(clock::now().0).map_err(|error| DaemonError::Restore(Box::new(error)))
 }
 
 /// The store, opened as the daemon does, for a command that writes while none runs. As long as the lock is
@@ -215,8 +215,6 @@ struct Listening {
     authority: Arc<Authority>,
     host: Host,
     restores: Restores,
-    /// The same vaults, for the journal.
-    vaults: Option<Backups>,
     keep_days: u32,
     keep: Keep,
     maintenance: upkeep::Settings,
@@ -225,7 +223,12 @@ struct Listening {
 }
 
 impl Listening {
-    async fn begin(folder: Folder, config: Config, authority: Authority) -> Result<Self, DaemonError> {
+    async fn begin(
+        folder: Folder,
+        config: Config,
+        authority: Authority,
+        restores: Restores,
+    ) -> Result<Self, DaemonError> {
         let no_signals = |source| DaemonError::System { what: "signals", source };
         let stop = [
             signal(SignalKind::terminate()).map_err(no_signals)?,
@@ -241,9 +244,6 @@ impl Listening {
             .local_addr()
             .map_err(|source| DaemonError::Http { address: config.http, source })?;
         let control = control::Socket::bind(&folder)?;
-        let failed = |error: RestoreError| DaemonError::Restore(Box::new(error));
-        let restores = Restores::open(&folder, &config.backup).map_err(failed)?;
-        let vaults = Some(Backups::open(&folder, &config.backup)?);
         let (keep, maintenance) = (config.retention, config.maintenance);
         let access = Access::open(&folder, http, &config.http_names)?;
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
@@ -260,7 +260,6 @@ impl Listening {
             authority: Arc::new(authority),
             host,
             restores,
-            vaults,
             keep_days: config.journal.keep_days,
             keep,
             maintenance,
@@ -270,12 +269,11 @@ impl Listening {
     }
 }
 
-fn run(runtime: &Runtime, mut listening: Listening, mut store: HubStore) -> Result<(), DaemonError> {
+fn run(runtime: &Runtime, listening: Listening, mut store: HubStore) -> Result<(), DaemonError> {
     let (course, watermark) = (Arc::new(Course::default()), Watermark::default());
-    if let Some(vaults) = listening.vaults.take() {
-        ship::begin(vaults, (&listening.folder.journal(), listening.keep_days), &course, &watermark)
-            .map_err(|source| DaemonError::System { what: "threads", source })?;
-    }
+    let journal = (listening.restores.journal(), listening.keep_days);
+    ship::begin(&listening.restores.backups, journal, &course, &watermark)
+        .map_err(|source| DaemonError::System { what: "threads", source })?;
     store.follow_watermark(watermark.clone());
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let shared = Shared::new(events, store.version(), watermark.clone());

@@ -76,6 +76,11 @@ impl Folder {
         self.0.join("hub.addr.json")
     }
 
+    /// The backups' lock and logs, and the vaults that are below the hub's own folder.
+    pub(crate) fn backups(&self) -> PathBuf {
+        self.0.join("backups")
+    }
+
     /// The journal's segments.
     pub(crate) fn journal(&self) -> PathBuf {
         self.0.join("journal")

@@ -43,6 +43,7 @@ pub(crate) use source::Source;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tt_migrations::durable;
 
@@ -124,7 +125,7 @@ pub(crate) struct Restores {
     /// The hub's own journal.
     journal: PathBuf,
     root: PathBuf,
-    pub(crate) backups: Backups,
+    pub(crate) backups: Arc<Backups>,
     before: BeforeRestore,
     vault: FolderVault,
     patience: Duration,
@@ -177,11 +178,11 @@ impl Scratch {
 impl Restores {
     /// As the settings say. Nothing is read or written yet.
     pub(crate) fn open(folder: &Folder, settings: &Settings) -> Result<Self, RestoreError> {
-        let root = folder.path().join("backups");
+        let root = folder.backups();
         Ok(Self {
             database: folder.database(),
             journal: folder.journal(),
-            backups: Backups::open(folder, settings)?,
+            backups: Arc::new(Backups::open(folder, settings)?),
             before: settings.before_restore(),
             vault: FolderVault::new("before_restore", &root.join("before_restore"), true),
             patience: PATIENCE,

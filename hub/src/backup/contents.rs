@@ -140,6 +140,23 @@ mod tests {
     }
 
     #[test]
+    fn a_row_has_the_hash_that_nodes_compare() {
+        let conn = database(
+            "CREATE TABLE t(b, a, \"c d\" TEXT, e BLOB);
+             INSERT INTO t VALUES (1, -1.5, 'x', x'00ff'), (NULL, 9007199254740993, '', x''), ('1', 0.0, 'ä', NULL);",
+        );
+        let columns = ["a", "b", "c d", "e"];
+        let mut statement = conn.prepare("SELECT a, b, \"c d\", e FROM t").unwrap();
+        let mut rows = statement.query([]).unwrap();
+        let mut slow = TableDigest::default();
+        while let Some(row) = rows.next().unwrap() {
+            let values = (0..columns.len()).map(|index| get(row, index).unwrap());
+            slow.add(tt_protocol::digest::row_hash(columns.into_iter().zip(values), &mut Vec::new()));
+        }
+        assert_eq!(digest(&conn, "t").unwrap(), slow);
+    }
+
+    #[test]
     fn each_kind_of_difference_is_named() {
         let base = "CREATE TABLE p(id INTEGER PRIMARY KEY AUTOINCREMENT, v, twice AS (v * 2));
                     CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES p(id)); CREATE TABLE plain(a, b);

@@ -3,6 +3,7 @@
 //! Nobody asks a hub every day how it is. A run that failed tells of itself; a run that did not happen cannot, so the
 //! daemon looks once an hour what is missing, whatever the reason, and tells each breach once, and when it is over.
 
+use crate::backup::Backups;
 use crate::backup::record::Kind;
 use crate::health::breaches::Breaches;
 use crate::health::overdue::{self, Facts};
@@ -31,7 +32,7 @@ impl Alarms {
             return;
         }
         self.looked = Some(now);
-        let backups = &restores.backups;
+        let backups: &Backups = &restores.backups;
         let (catalog, drill) = (backups.catalog(), drill::last(restores.root()));
         let standing = Standing::read(restores.journal(), backups.places(), Millis(now * 1_000));
         let facts = Facts { backups, catalog: &catalog, standing: &standing, drill: drill.as_ref(), now };

@@ -134,7 +134,7 @@ impl Schedule {
         }
     }
 
-    const fn backups(&self) -> &Backups {
+    fn backups(&self) -> &Backups {
         &self.restores.backups
     }
 }

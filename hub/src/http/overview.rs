@@ -61,7 +61,7 @@ impl Slow {
             journal: journal
                 .map_or_else(|error| json!({ "error": error.to_string() }), |found| found.to_json()),
             due: opened.due(now.0.div_euclid(1_000)).len(),
-            drill: drill::last(&web.folder.path().join("backups")),
+            drill: drill::last(opened.root()),
         })
     }
 }

@@ -79,18 +79,17 @@ impl Fleet {
 /// # Errors
 /// When the system gives no thread.
 pub(crate) fn begin(
-    backups: Backups,
+    backups: &Arc<Backups>,
     (folder, keep_days): (&Path, u32),
     course: &Arc<Course>,
     watermark: &Watermark,
 ) -> io::Result<()> {
-    let backups = Arc::new(backups);
     let count = backups.vaults.len();
     let vaults = Mutex::new(vec![Default::default(); count]);
     let fleet = Arc::new(Fleet { vaults, watermark: watermark.clone() });
     course.expect(count);
     for number in 0..count {
-        let (backups, fleet, course) = (Arc::clone(&backups), Arc::clone(&fleet), Arc::clone(course));
+        let (backups, fleet, course) = (Arc::clone(backups), Arc::clone(&fleet), Arc::clone(course));
         let folder = folder.to_owned();
         thread::Builder::new().name(format!("vault-{number}")).spawn(move || {
             let mut shipper = Shipper::new(&folder, backups.vaults[number].vault.as_ref());

@@ -16,7 +16,7 @@ const HEAD_BYTES: u64 = 2_048;
 
 impl Shipper<'_> {
     /// Looks once an hour. `all` is the last entry that every vault has, for the one who cleans up here as well.
-    /// What cannot be removed goes another time.
+    /// What cannot be removed goes another time, and so does what a death in the middle of an upload has left.
     pub(super) fn clean_up(&mut self, keep_days: u32, all: Option<Lsn>, now: Millis) {
         if self.cleaned_at.is_some_and(|at| (at.0..at.0 + EVERY_MS).contains(&now.0)) {
             return;
@@ -51,7 +51,8 @@ impl Shipper<'_> {
             stored.parts.iter().try_for_each(|part| self.vault.remove(&part.name()))?;
         }
         self.stored = None;
-        Ok(())
+        // Nobody else writes to this part, and no upload is under way between two rounds.
+        self.vault.tidy()
     }
 
     fn clean_here(&self, rule: &Rule) -> io::Result<()> {

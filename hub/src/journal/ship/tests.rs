@@ -1,6 +1,7 @@
 //! Vaults that come and go, and what they have afterwards.
 
 use super::*;
+use crate::backup::vault::FolderVault;
 use crate::backup::vault::tests::MemoryVault;
 use crate::journal::reader::Reader;
 use crate::journal::record::Entry;
@@ -176,4 +177,18 @@ fn a_vault_that_lets_nothing_be_removed_has_the_journal_all_the_same() {
     }
     assert!(vault.part(PART).list().unwrap().len() >= 200, "it keeps every part");
     assert_eq!(there(&vault), here(&hub));
+}
+
+#[test]
+fn what_a_death_in_the_middle_of_an_upload_left_goes_when_the_vault_is_cleaned_up() {
+    let mut hub = Hub::new();
+    let (folder, place) = (hub.journal(), hub.dir.path().join("vault"));
+    let vault = FolderVault::new("own", &place, true);
+    let mut shipper = Shipper::new(&folder, &vault);
+    shipper.round(hub.write(1), EPOCH).unwrap();
+    let half = place.join(PART).join(".00000000000000000009.part.new");
+    std::fs::write(&half, "half").unwrap();
+    shipper.clean_up(35, None, Millis(1));
+    assert!(!half.exists());
+    assert_eq!(entries(&Reader::of_vault(vault.part(PART))), here(&hub));
 }
