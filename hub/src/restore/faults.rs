@@ -281,6 +281,22 @@ fn a_write_that_comes_out_wrong_is_found_and_taken_back() {
 }
 
 #[test]
+fn a_check_that_cannot_copy_the_live_file_reads_it_where_it_is() {
+    let world = World::new();
+    // As on a disk that is full by now.
+    let in_the_way = world.restores.root.join(".restore/written.db/x");
+    let mut watcher = |step: Step| {
+        if step == Step::Check {
+            fs::create_dir_all(&in_the_way).unwrap();
+        }
+        Ok(())
+    };
+    world.restore(&mut watcher).unwrap();
+    assert_eq!(world.state(), new());
+    world.is_sound(0);
+}
+
+#[test]
 fn a_program_sees_one_state_or_the_other_and_goes_on_writing() {
     let world = World::new();
     let reader = world.program();

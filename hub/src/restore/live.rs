@@ -95,9 +95,9 @@ fn wait(backup: &Backup<'_, '_>, pages: i32, patience: Duration) -> rusqlite::Re
     Ok(false)
 }
 
-/// Compares the live file with what was prepared, page by page. When a page differs, SQLite's checks and the tables
-/// say why: what a program has written since is no damage, and is noted. The error says what is wrong. `scratch` is a
-/// file for the time of it.
+/// Compares the live file with what was prepared, page by page. When a page differs, or nobody can say, SQLite's checks
+/// and the tables say why: what a program has written since is no damage, and is noted. The error says what is wrong.
+/// `scratch` is a file for the time of it.
 pub(super) fn check(live: &Path, prepared: &Sound, scratch: &Path) -> Result<Option<String>, String> {
     let conn = database::open(live).map_err(|error| error.to_string())?;
     let moment = conn.unchecked_transaction().map_err(|error| error.to_string())?;
@@ -105,7 +105,8 @@ pub(super) fn check(live: &Path, prepared: &Sound, scratch: &Path) -> Result<Opt
     moment
         .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
         .map_err(|error| error.to_string())?;
-    if prepared.is_in(&moment, scratch)? {
+    // There may be no room left for a copy of the file. What follows needs none, and says whether all is well.
+    if prepared.is_in(&moment, scratch).unwrap_or(false) {
         return Ok(None);
     }
     compare(&moment, &prepared.contents).map_err(|error| error.to_string())?
