@@ -11,6 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+#[path = "backup/full.rs"]
+mod full;
+#[path = "backup/kills.rs"]
+mod kills;
+#[path = "backup/order.rs"]
+mod order;
+
 fn keys(value: &Json) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
@@ -64,6 +71,38 @@ fn add_employees(conn: &Connection, name: &str, count: usize) {
         let sql = "INSERT INTO employees(username, full_name, password_hash) VALUES (?1, ?1, 'x')";
         conn.execute(sql, [format!("{name}-{number}")]).unwrap();
     }
+}
+
+/// Every copy that is listed as good restores to the rows that its backup names. Gives the number of backups.
+fn assert_all_restore(folder: &Folder) -> usize {
+    let listed = folder.hub(&["backups", "--json"]).stdout;
+    let listed: Json = serde_json::from_str(&listed).unwrap();
+    let backups = listed.as_array().unwrap();
+    for backup in backups {
+        let file = backup["file"].as_str().unwrap();
+        for vault in backup["vaults"].as_array().unwrap().iter().filter(|vault| vault["state"] == "verified")
+        {
+            let copy = Path::new(vault["path"].as_str().unwrap()).join(file);
+            assert_eq!(
+                backup["rows"]["employees"],
+                count(&unpacked(&copy), "employees"),
+                "{}",
+                copy.display()
+            );
+        }
+    }
+    backups.len()
+}
+
+/// Whatever is below the folder of backups and has a name of what is not finished.
+fn litter(folder: &Folder) -> Vec<String> {
+    let root = folder.data().join("backups");
+    let below = |name: String| match root.join(&name).is_dir() && !name.starts_with('.') {
+        true => names(&root.join(&name)).into_iter().map(|file| format!("{name}/{file}")).collect(),
+        false => vec![name],
+    };
+    let all = names(&root).into_iter().flat_map(below);
+    all.filter(|name| name.starts_with('.') || name.contains("/.") || name.ends_with(".new")).collect()
 }
 
 #[test]

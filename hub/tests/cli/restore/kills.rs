@@ -1,20 +1,13 @@
 //! A restore that dies by `kill -9` at a random moment has happened or has not; the next one works.
 
 use super::{Bench, add, ours, program};
+use crate::program::roll;
 use rusqlite::Connection;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 const SEEDS: u64 = 12;
-
-/// A number below `sides` that depends on the seed alone (splitmix64).
-fn roll(seed: u64, sides: u64) -> u64 {
-    let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ (mixed >> 31)) % sides
-}
 
 fn epoch(conn: &Connection) -> i64 {
     conn.query_row("SELECT value FROM _sync_state WHERE name = 'epoch'", [], |row| row.get(0)).unwrap()
