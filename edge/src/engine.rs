@@ -7,6 +7,7 @@
 mod auditor;
 mod refused;
 
+use crate::store::difference::Ground;
 use crate::store::{EdgeStore, Feed, ReadDone, Reading, Seed, StoreError, Verdict, Waiting};
 use auditor::{Auditor, Next};
 use refused::RefusedFeed;
@@ -309,19 +310,35 @@ impl Engine {
         Ok(())
     }
 
+    /// The head of a snapshot that was asked for has come: brings the file to where it can be compared. None when it
+    /// cannot be, and the session goes on otherwise.
+    ///
+    /// # Errors
+    /// When the head or the store fails.
+    pub fn make_ready(&mut self, now: Millis, head: &Seed) -> Result<Option<Ground>, StoreError> {
+        if !self.session.as_ref().is_some_and(|session| session.is_seeding() && session.is_up()) {
+            return Ok(None);
+        }
+        match self.store.make_ready(head)? {
+            Ok(ground) => Ok(Some(ground)),
+            Err(verdict) => self.seeded(now, verdict).map(|_| None),
+        }
+    }
+
     /// A snapshot that was asked for has come: writes it into the file. True when it is written.
     ///
     /// # Errors
     /// When the snapshot or the store fails.
     pub fn seed(&mut self, now: Millis, seed: &Seed) -> Result<bool, StoreError> {
-        let Some(session) = self.session.as_ref().filter(|session| session.is_seeding()) else {
-            return Ok(false);
-        };
-        if !session.is_up() {
+        if !self.session.as_ref().is_some_and(|session| session.is_seeding() && session.is_up()) {
             return Ok(false);
         }
         self.auditor.fed();
         let verdict = self.store.reseed(seed)?;
+        self.seeded(now, verdict)
+    }
+
+    fn seeded(&mut self, now: Millis, verdict: Verdict) -> Result<bool, StoreError> {
         let cursor = self.store.cursor()?;
         let verdict = self.told(verdict, now)?;
         if let Some(session) = &mut self.session {

@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+pub mod difference;
 mod error;
 mod heal;
 mod leave;

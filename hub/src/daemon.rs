@@ -333,7 +333,7 @@ async fn serve_links(
         access,
         ..
     } = listening;
-    let snapshots = Arc::new(Snapshots::new(&folder, Arc::clone(shared))?);
+    let snapshots = Snapshots::new(&folder, Arc::clone(shared))?;
     let web = Web::new(folder, settings, Line::new(Arc::clone(shared)), access);
     tokio::spawn(http::serve(web, http_listener));
     tokio::spawn(backups::keep(restores, keep_days));

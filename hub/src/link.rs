@@ -15,7 +15,7 @@ mod stream;
 
 pub use enrol::{EnrolError, admit, serve_enrolment};
 pub use listen::{Arrival, Listener};
-pub use snapshot::{Prepared, serve_snapshot};
+pub use snapshot::{Prepared, Questions, requested, send_prepared};
 pub use stream::{FrameReceiver, FrameSender};
 
 use quinn::{Connection, ConnectionError, ReadError, VarInt, WriteError};

@@ -11,6 +11,7 @@ mod clock;
 pub mod conflict;
 mod ddl;
 pub mod decide;
+pub mod difference;
 pub mod epoch;
 pub mod feed;
 mod handed;

@@ -16,6 +16,7 @@ pub mod outbox;
 pub mod policy;
 pub mod programs_triggers;
 pub mod quote;
+pub mod ranges;
 pub mod replica;
 pub mod row;
 pub mod runner;

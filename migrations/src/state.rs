@@ -54,6 +54,9 @@ pub const FORGOTTEN: &str = "forgotten";
 pub const SNAPSHOT_TABLES: &str = "
 CREATE TABLE IF NOT EXISTS _sync_seed_merged(edge INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS _sync_seed_step(step INTEGER PRIMARY KEY, piece BLOB NOT NULL);";
+/// What the head of a snapshot says besides: how many rows the tables have, of which it holds none.
+pub const HEAD_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS _sync_seed_rows(name TEXT PRIMARY KEY, rows INTEGER NOT NULL);";
 /// Removes them.
 pub const NO_SNAPSHOT_TABLES: &str =
     "DROP TABLE IF EXISTS _sync_seed_merged; DROP TABLE IF EXISTS _sync_seed_step;";
@@ -61,6 +64,8 @@ pub const NO_SNAPSHOT_TABLES: &str =
 /// Edge: the hub that this file belongs to, as the SHA-256 of its authority's certificate. Files of older devices do
 /// not say it.
 pub const HUB: &str = "hub";
+/// In the head of a snapshot: by which name the hub knows it.
+pub const IDENTITY: &str = "identity";
 /// The merge policy as TOML, as the hub has it.
 pub const POLICY: &str = "policy";
 /// Names that are gone, as this node's steps told them: the policy is written by the names of before.

@@ -1,5 +1,7 @@
 //! The conversation in which an edge fetches a snapshot: one request, one reply, then raw bytes.
 //!
+//! (Or questions and answers, where an edge wants only the rows that differ: [`crate::difference`].)
+//!
 //! Each download has a stream of its own beside the frames. The edge says what it already holds; when
 //! that is the front of the snapshot that the hub offers, only the rest is sent.
 
@@ -29,6 +31,21 @@ pub enum DownloadRequest {
         /// An older one does not hold the edge's last changeset.
         at_least: Version,
     },
+    /// As `V2`, but all of it except the rows: what is needed before these are asked for.
+    Head {
+        /// What the edge already holds of the head.
+        held: Held,
+        /// The hub's incarnation.
+        epoch: Epoch,
+        /// As in `V2`.
+        at_least: Version,
+    },
+    /// No bytes: frames of [`crate::difference::Question`] about the snapshot of this identity follow, and each is
+    /// answered.
+    Ask {
+        /// The identity in the head.
+        identity: String,
+    },
 }
 
 /// What a snapshot must be.
@@ -38,17 +55,6 @@ pub struct Wanted {
     pub epoch: Option<Epoch>,
     /// The least version.
     pub at_least: Version,
-}
-
-impl DownloadRequest {
-    /// What the edge already holds, and what it needs.
-    #[must_use]
-    pub fn into_parts(self) -> (Held, Wanted) {
-        match self {
-            Self::V1(held) => (held, Wanted::default()),
-            Self::V2 { held, epoch, at_least } => (held, Wanted { epoch: Some(epoch), at_least }),
-        }
-    }
 }
 
 /// What the hub is about to send.
@@ -101,6 +107,10 @@ mod tests {
 
     #[test]
     fn golden_bytes_hold_the_variants_still() {
+        let held = Held { identity: "a".into(), bytes: 3 };
+        let request = DownloadRequest::Head { held, epoch: Epoch(2), at_least: Version(7) };
+        assert_eq!(to_bytes(&request), [2, 1, b'a', 3, 2, 7]);
+        assert_eq!(to_bytes(&DownloadRequest::Ask { identity: "a".into() }), [3, 1, b'a']);
         let request = DownloadRequest::V1(Held { identity: "a".into(), bytes: 300 });
         assert_eq!(to_bytes(&request), [0, 1, b'a', 251, 44, 1]);
         let held = Held { identity: "a".into(), bytes: 300 };

@@ -10,6 +10,7 @@ pub mod change;
 pub mod clock;
 pub mod definition;
 mod dictionary;
+pub mod difference;
 pub mod digest;
 pub mod download;
 pub mod enrol;

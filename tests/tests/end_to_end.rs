@@ -24,6 +24,7 @@
 //! * `lost`: the hub's machine is gone, and a new one is made from the vaults
 //! * `journal`: every acknowledged changeset is in the journal, the vaults have it, and a row has a history
 //! * `reseed`: a file made anew from the hub's rows, by command, by order, and when the hub was put back
+//! * `behind`: a device whose rows are behind fetches only those that differ, also over a link that is cut
 //! * `rescue`: copied files and files put back are stopped, and their work comes in once
 //! * `salvage`: a damaged file is taken apart, and what can be read of it comes in once
 //! * `lost_device`: the unsent work of a device that is gone comes out of its file, once
@@ -31,6 +32,8 @@
 
 #[path = "end_to_end/ages.rs"]
 mod ages;
+#[path = "end_to_end/behind.rs"]
+mod behind;
 #[path = "end_to_end/clocks.rs"]
 mod clocks;
 #[path = "end_to_end/copies.rs"]

@@ -10,6 +10,7 @@ pub use super::numbers::{Numbers, numbers};
 use super::{DaemonError, reader};
 use crate::clock;
 use crate::engine::{Engine, Fetch, Step};
+use crate::store::difference::Ground;
 use crate::store::{EdgeStore, ReadDone, Reading, Seed, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc as queue;
@@ -36,7 +37,9 @@ pub enum Event {
     Connecting(String),
     /// A link is there.
     LinkUp(Uplink),
-    /// A snapshot that was asked for is here, unpacked.
+    /// The head of a snapshot that was asked for is here: answered with what to compare, if that can be.
+    Head(Seed, oneshot::Sender<Option<Ground>>),
+    /// A snapshot that was asked for is here, unpacked, or its head and the rows that differ.
     Fetched(Seed),
     /// Somebody wants the file made anew from the hub's rows: answered when that is done.
     Reseed(oneshot::Sender<Result<(), String>>),
@@ -205,6 +208,7 @@ impl Thread {
             Event::Connecting(addresses) => self.connecting(&addresses),
             Event::Refused(reason) => return self.refused(reason),
             Event::LinkUp(link) => self.link_up(link),
+            Event::Head(head, answer) => self.head(&head, answer),
             Event::Fetched(seed) => self.fetched(&seed),
             Event::Reseed(answer) => self.reseed(answer),
             Event::Frame(frame) => self.engine.frame(clock::now(), frame),

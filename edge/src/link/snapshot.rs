@@ -11,6 +11,7 @@ use super::{FrameReceiver, FrameSender, LinkError};
 use part::{Part, Paths};
 use quinn::{Connection, RecvStream};
 use std::path::Path;
+use tt_protocol::difference::{Answer, Question};
 use tt_protocol::download::{DownloadReply, DownloadRequest, Held, SnapshotHeader};
 use tt_protocol::frame::{from_bytes, to_bytes};
 use tt_protocol::limits::SNAPSHOT_CHUNK_BYTES;
@@ -51,6 +52,50 @@ pub async fn fetch_seed(
 ) -> Result<SnapshotHeader, LinkError> {
     let request = |held| DownloadRequest::V2 { held, epoch, at_least };
     fetch_what(connection, to, request, progress).await
+}
+
+/// As [`fetch_seed`], but only the head: all except the rows.
+///
+/// # Errors
+/// As [`fetch_snapshot`].
+pub async fn fetch_head(
+    connection: &Connection,
+    to: &Path,
+    epoch: Epoch,
+    at_least: Version,
+) -> Result<SnapshotHeader, LinkError> {
+    let request = |held| DownloadRequest::Head { held, epoch, at_least };
+    fetch_what(connection, to, request, |_| {}).await
+}
+
+/// A stream on which a snapshot is asked about.
+#[derive(Debug)]
+pub struct Questions {
+    sender: FrameSender,
+    receiver: FrameReceiver,
+}
+
+impl Questions {
+    /// Opens a stream for questions about the snapshot of this identity.
+    ///
+    /// # Errors
+    /// When the link is lost.
+    pub async fn open(connection: &Connection, identity: String) -> Result<Self, LinkError> {
+        let (send, receive) = connection.open_bi().await?;
+        let (mut sender, receiver) = (FrameSender::new(send), FrameReceiver::new(receive));
+        sender.send(&to_bytes(&DownloadRequest::Ask { identity })).await?;
+        Ok(Self { sender, receiver })
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// When the link is lost, or the hub answers otherwise.
+    pub async fn ask(&mut self, question: &Question) -> Result<Answer, LinkError> {
+        self.sender.send(&to_bytes(question)).await?;
+        let frame = self.receiver.recv().await?.ok_or(LinkError::NoAnswer)?;
+        Ok(from_bytes(&frame)?)
+    }
 }
 
 async fn fetch_what(

@@ -59,6 +59,9 @@ pub enum StoreError {
     /// AUTOINCREMENT could not be taken back.
     #[error("the file could not be left as it was before it joined: {0}")]
     Autoincrement(#[from] tt_migrations::autoincrement::AutoincrementError),
+    /// The rows that a reseed has fetched cannot be read.
+    #[error("the rows that were fetched for a reseed cannot be read: {0}; they are fetched again")]
+    Fetched(#[from] std::io::Error),
     /// The file belongs to no hub.
     #[error("this database file belongs to no hub yet: run tt-edge join TOKEN")]
     NotJoined,

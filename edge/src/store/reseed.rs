@@ -1,13 +1,16 @@
 //! Reseed in place: the file's tables become equal to those of a snapshot of the hub, while programs keep
 //! the file open.
 //!
-//! * The snapshot is compared with the file, leaf by leaf, without a lock that a program could notice; what
+//! * Either the whole snapshot is here and is compared with the file, leaf by leaf, without a lock that a program
+//!   could notice; or its head is here, and the rows that differ were fetched ([`super::difference`]). What
 //!   differs is a feed like any, applied in one transaction. So what programs wrote since the last cut stays
 //!   on top, nothing of it fires a program's trigger, and a crash leaves the old state or the new one.
 //! * What the snapshot must hold of this device, its last changeset, is checked: an older one is stale.
 //! * Steps of the schema that the file has not made are made before, as in a feed.
 
 use super::apply::{self, Apply};
+use super::difference::Ground;
+use super::difference::kept::{self, Moment};
 use super::{EdgeStore, Feed, StoreError, Verdict, audit, follow_hub, installed, refresh, standing, steps};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 use std::ops::RangeInclusive;
@@ -32,8 +35,10 @@ const RESUME_MS: i64 = 30 * 60_000;
 /// A snapshot that has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
-    /// The unpacked file.
+    /// The unpacked file: the snapshot, or its head.
     pub path: PathBuf,
+    /// With a head: the rows that differ.
+    pub rows: Option<PathBuf>,
     /// The epoch that was asked for.
     pub epoch: Epoch,
     /// The operator's order that is carried out with it.
@@ -50,6 +55,8 @@ struct Snapshot {
     step: i64,
     policy: Option<String>,
     formers: Vec<Former>,
+    /// Only a head has one.
+    identity: Option<String>,
 }
 
 impl EdgeStore {
@@ -115,24 +122,65 @@ impl EdgeStore {
         Ok(goes_on.then_some((Epoch(epoch.unsigned_abs()), Version(at_least.unsigned_abs()))))
     }
 
+    /// Brings the file to where it can be compared with the snapshot whose head has arrived. The verdict, when it
+    /// cannot: as in [`EdgeStore::reseed`].
+    ///
+    /// # Errors
+    /// As [`EdgeStore::reseed`].
+    pub fn make_ready(&mut self, seed: &Seed) -> Result<Result<Ground, Verdict>, StoreError> {
+        let head = Snapshot::open(&seed.path, self.device)?;
+        match self.follow(&head, seed) {
+            Ok(Ok(_)) => self.ground(&head).map(Ok),
+            Ok(Err(verdict)) => self.keep_verdict(Ok(verdict)).map(Err),
+            Err(error) => self.keep_verdict(Err(error)).map(Err),
+        }
+    }
+
+    fn ground(&self, head: &Snapshot) -> Result<Ground, StoreError> {
+        let (policy, moment) = (head.policy(&self.policy)?, self.moment(head)?);
+        let db = PathBuf::from(self.conn.path().unwrap_or_default());
+        Ok(Ground { db, replica: Arc::clone(&self.replica), policy, moment })
+    }
+
+    fn moment(&self, head: &Snapshot) -> Result<Moment, StoreError> {
+        let (last, _) = self.last_cut()?;
+        let identity = head.identity.clone().unwrap_or_default();
+        Ok(Moment { identity, cursor: self.cursor()?, last, schema: self.replica.schema_version })
+    }
+
     fn reseed_from(&mut self, snapshot: &Snapshot, seed: &Seed) -> Result<Verdict, StoreError> {
+        let mut feed = match self.follow(snapshot, seed)? {
+            Ok(feed) => feed,
+            Err(verdict) => return Ok(verdict),
+        };
+        feed.pieces = match &seed.rows {
+            None => self.differences(snapshot, &snapshot.policy(&self.policy)?)?,
+            Some(path) => match kept::pieces(path, &self.moment(snapshot)?)? {
+                Some(pieces) => pieces,
+                None => return Ok(Verdict::Stale),
+            },
+        };
+        if !feed.pieces.is_empty() {
+            self.keep_unseen_aside(snapshot)?;
+        }
+        self.write_or_not(|store, nothing_uncut| store.write_seed(&feed, snapshot, seed, nothing_uncut))
+    }
+
+    /// Makes the steps of the schema that are not made yet, and adds what the hub's tables have gained. A feed
+    /// without rows, or the verdict when the snapshot cannot be written.
+    fn follow(&mut self, snapshot: &Snapshot, seed: &Seed) -> Result<Result<Feed, Verdict>, StoreError> {
         let (last, _) = self.last_cut()?;
         if snapshot.epoch != seed.epoch || snapshot.merged != last {
-            return Ok(Verdict::Stale);
+            return Ok(Err(Verdict::Stale));
         }
         let step = state::get(&self.conn, state::STEP)?.unwrap_or(0);
         let pieces = snapshot.steps_after(step)?;
         let mut feed = Feed { from: self.cursor()?, to: snapshot.version, merged: last, pieces };
         if let Some(verdict) = self.make_steps(&feed)? {
-            return Ok(verdict);
+            return Ok(Err(verdict));
         }
-        let policy = snapshot.policy(&self.policy)?;
         self.follow_snapshot(snapshot, &mut feed)?;
-        feed.pieces = self.differences(snapshot, &policy)?;
-        if !feed.pieces.is_empty() {
-            self.keep_unseen_aside(snapshot)?;
-        }
-        self.write_or_not(|store, nothing_uncut| store.write_seed(&feed, snapshot, seed, nothing_uncut))
+        Ok(Ok(feed))
     }
 
     /// What the hub's tables have gained is added before anything is compared: that changes no row.
@@ -238,6 +286,7 @@ impl Snapshot {
             step,
             policy: state::get_text(&conn, state::POLICY)?,
             formers: state::formers(&conn)?,
+            identity: state::get_text(&conn, state::IDENTITY)?,
             conn,
         })
     }

@@ -1,4 +1,5 @@
-//! Sends a prepared snapshot file to a device, from where an earlier attempt stopped.
+//! Sends a prepared snapshot file to a device, from where an earlier attempt stopped, or answers its questions about
+//! one.
 //!
 //! Reads in bounded chunks outside the asynchronous threads, and never reads ahead of what the
 //! device takes. The bytes are the file's own; whoever prepares it decides what it is.
@@ -12,15 +13,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tt_protocol::download::{DownloadReply, DownloadRequest, SnapshotHeader, Wanted, offset_for};
+use tt_protocol::difference::{Answer, QUESTION_BYTES_MAX, Question};
+use tt_protocol::download::{DownloadReply, DownloadRequest, Held, SnapshotHeader, offset_for};
 use tt_protocol::frame::{from_bytes, to_bytes};
 use tt_protocol::limits::SNAPSHOT_CHUNK_BYTES;
 use tt_protocol::number::Version;
 
-/// A request holds an identity and a number.
-const REQUEST_BYTES_MAX: usize = 4096;
 /// How long a device that opened a stream may take to say what it wants.
 const TURN: Duration = Duration::from_secs(10);
+/// Between two questions a device reads a table of its own, perhaps a large one from a slow card. A device that is gone is
+/// found out by its connection much earlier.
+const BETWEEN_QUESTIONS: Duration = Duration::from_secs(2 * 3600);
 
 /// A snapshot that lies ready and does not change any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,33 +51,75 @@ impl Prepared {
     }
 }
 
-/// Serves one stream that a device opened for a snapshot. `prepare` gives one as it is wanted, or a reason
-/// for a person why there is none. Gives the number of bytes sent.
+/// Reads what a device wants on a stream that it opened. Gives both ends of the stream back.
 ///
 /// # Errors
-/// When the device asks for something else or goes away, or the file cannot be read.
-pub async fn serve_snapshot(
+/// When the device asks for something else or goes away.
+pub async fn requested(
     (send, receive): (SendStream, RecvStream),
-    prepare: impl AsyncFnOnce(Wanted) -> Result<Prepared, String>,
-) -> Result<u64, LinkError> {
-    let mut request = FrameReceiver::limited(receive, REQUEST_BYTES_MAX);
-    let heard = timeout(TURN, request.recv()).await;
+) -> Result<(DownloadRequest, FrameSender, FrameReceiver), LinkError> {
+    let mut receiver = FrameReceiver::limited(receive, QUESTION_BYTES_MAX);
+    let heard = timeout(TURN, receiver.recv()).await;
     let frame = heard.map_err(|_| LinkError::Silent(TURN.as_secs()))??.unwrap_or_default();
-    let (held, wanted) = from_bytes::<DownloadRequest>(&frame)?.into_parts();
-    let mut sender = FrameSender::new(send);
-    let prepared = match prepare(wanted).await {
+    Ok((from_bytes(&frame)?, FrameSender::new(send), receiver))
+}
+
+/// Sends a file, from where the device's part of it ends, or the reason for a person why there is none. Gives the
+/// number of bytes sent.
+///
+/// # Errors
+/// When the device goes away, or the file cannot be read.
+pub async fn send_prepared(
+    mut sender: FrameSender,
+    held: &Held,
+    prepared: Result<Prepared, String>,
+) -> Result<u64, LinkError> {
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(reason) => {
             sender.send(&to_bytes(&DownloadReply::Refused { reason })).await?;
             return wait_until_taken(sender.into_stream()).await.map(|()| 0);
         }
     };
-    let offset = offset_for(&held, &prepared.identity, prepared.bytes);
+    let offset = offset_for(held, &prepared.identity, prepared.bytes);
     sender.send(&to_bytes(&DownloadReply::Ready(header(&prepared, offset)))).await?;
     let mut stream = sender.into_stream();
     send_file(&mut stream, &prepared, offset).await?;
     wait_until_taken(stream).await?;
     Ok(prepared.bytes - offset)
+}
+
+/// A stream on which a device asks about a snapshot.
+#[derive(Debug)]
+pub struct Questions {
+    sender: FrameSender,
+    receiver: FrameReceiver,
+}
+
+impl Questions {
+    /// The stream after its request.
+    #[must_use]
+    pub const fn new(sender: FrameSender, receiver: FrameReceiver) -> Self {
+        Self { sender, receiver }
+    }
+
+    /// The next question; None when the device has no more.
+    ///
+    /// # Errors
+    /// When the device goes away, asks nothing for long, or asks what is no question.
+    pub async fn next(&mut self) -> Result<Option<Question>, LinkError> {
+        let heard = timeout(BETWEEN_QUESTIONS, self.receiver.recv()).await;
+        let frame = heard.map_err(|_| LinkError::Silent(BETWEEN_QUESTIONS.as_secs()))??;
+        Ok(frame.map(|frame| from_bytes(&frame)).transpose()?)
+    }
+
+    /// Answers it.
+    ///
+    /// # Errors
+    /// When the device goes away.
+    pub async fn answer(&mut self, answer: &Answer) -> Result<(), LinkError> {
+        self.sender.send(&to_bytes(answer)).await
+    }
 }
 
 fn header(prepared: &Prepared, offset: u64) -> SnapshotHeader {

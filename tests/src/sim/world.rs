@@ -9,6 +9,7 @@ mod decide;
 mod journal;
 mod lives;
 mod node;
+mod reseed;
 mod restore;
 mod schema;
 mod settle;
@@ -55,6 +56,8 @@ pub struct World {
     files: u64,
     /// Snapshots that devices have written into their files.
     pub seeds: u64,
+    /// Those of which only the rows that differ were fetched.
+    pub by_rows: u64,
 }
 
 impl World {
@@ -87,6 +90,7 @@ impl World {
             safe: None,
             files: 0,
             seeds: 0,
+            by_rows: 0,
         };
         world.pass(0);
         world.start_hub();
@@ -111,6 +115,7 @@ impl World {
             engine,
             link: None,
             fetch: None,
+            under_way: None,
             ghost: None,
             clock_ms: 0,
             start,

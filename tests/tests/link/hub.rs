@@ -13,8 +13,10 @@ use tt_edge::link::{Link, LinkError, connect, join};
 use tt_hub::ca::Authority;
 use tt_hub::devices;
 use tt_hub::link::{
-    Arrival, FrameReceiver, FrameSender, Listener, Prepared, admit, refuse, serve_enrolment, serve_snapshot,
+    Arrival, FrameReceiver, FrameSender, Listener, Prepared, admit, refuse, requested, send_prepared,
+    serve_enrolment,
 };
+use tt_protocol::download::DownloadRequest;
 use tt_protocol::number::{Millis, Version};
 use tt_protocol::token::Token;
 
@@ -171,7 +173,8 @@ async fn serve_device(connection: quinn::Connection, hub: Arc<Inner>) {
     while let Ok(stream) = connection.accept_bi().await {
         let hub = Arc::clone(&hub);
         tokio::spawn(async move {
-            let sent = serve_snapshot(stream, async |_| prepare(&hub).await).await;
+            let Ok((DownloadRequest::V1(held), sender, _)) = requested(stream).await else { return };
+            let sent = send_prepared(sender, &held, prepare(&hub)).await;
             hub.snapshot_bytes.fetch_add(sent.unwrap_or(0), Ordering::SeqCst);
         });
     }
@@ -188,7 +191,7 @@ async fn echo_frames(connection: quinn::Connection, mut sender: FrameSender, mut
     }
 }
 
-async fn prepare(hub: &Inner) -> Result<Prepared, String> {
+fn prepare(hub: &Inner) -> Result<Prepared, String> {
     let identity = hub.snapshot_identity.lock().unwrap().clone();
     Prepared::measure(&hub.dir.path().join("snapshot"), Version(7), &identity)
         .map_err(|error| error.to_string())

@@ -4,6 +4,7 @@ use super::{Seed, Thread};
 use crate::clock;
 use crate::daemon::fetch;
 use crate::engine::Fetch;
+use crate::store::difference::Ground;
 use tokio::sync::oneshot;
 
 impl Thread {
@@ -15,6 +16,23 @@ impl Thread {
         self.state.send_modify(|state| state.waiting_for = Some((reason.to_owned(), since)));
         if self.link.as_ref().is_none_or(|link| link.fetches.try_send(wanted).is_err()) {
             self.greet_anew();
+        }
+    }
+
+    /// The head of the snapshot is here: whoever fetches the rows wants to know with what to compare.
+    pub(super) fn head(&mut self, head: &Seed, answer: oneshot::Sender<Option<Ground>>) {
+        match self.engine.make_ready(clock::now(), head) {
+            Ok(ground) => {
+                if ground.is_none() && self.engine.feed_refused().is_none() {
+                    fetch::clean(&self.folder);
+                }
+                // Whoever asked may be gone with the link.
+                let _ = answer.send(ground);
+            }
+            Err(error) => {
+                fetch::clean(&self.folder);
+                self.failed(&error);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The nodes of a world: a file with the connections of its programs, and what a device has besides.
 
+use super::reseed::UnderWay;
 use crate::sim::clock::NodeClock;
 use crate::sim::wire::Link;
 use rusqlite::Connection;
@@ -21,6 +22,8 @@ pub struct EdgeNode {
     pub(super) link: Option<Link>,
     /// The snapshot that it has asked for.
     pub(super) fetch: Option<Fetch>,
+    /// What it has begun to fetch of one.
+    pub(super) under_way: Option<UnderWay>,
     /// Left behind when the device linked again.
     pub(super) ghost: Option<Link>,
     /// The device's clock minus true time.

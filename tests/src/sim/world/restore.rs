@@ -1,14 +1,10 @@
-//! The hub's file is put back: an older copy of it goes on in a new epoch. And the snapshots that devices
-//! take in place of feeds.
+//! The hub's file is put back: an older copy of it goes on in a new epoch.
 
 use super::World;
 use super::node::Node;
 use rusqlite::Connection;
 use std::path::PathBuf;
-use tt_edge::engine::{Engine as EdgeEngine, Fetch};
-use tt_edge::store::Seed;
 use tt_hub::store::epoch::{self, Floor};
-use tt_hub::store::snapshot;
 use tt_migrations::state;
 use tt_protocol::frame::HubFrame;
 use tt_protocol::number::{Millis, Version};
@@ -21,7 +17,7 @@ pub struct Copy {
 
 impl World {
     /// A name for a file of this world that no other has.
-    fn new_path(&mut self, what: &str) -> PathBuf {
+    pub(super) fn new_path(&mut self, what: &str) -> PathBuf {
         self.files += 1;
         self.dir.path().join(format!("{what}{}.db", self.files))
     }
@@ -77,29 +73,5 @@ impl World {
             _ => {}
         }
         frame
-    }
-
-    /// The snapshot that a device asked for comes, and is written into its file. False when it asked for none.
-    ///
-    /// # Panics
-    /// When a file cannot be written.
-    pub(super) fn bring_snapshot(&mut self, edge: usize) -> bool {
-        let Some(Fetch { epoch, at_least, order }) = self.edges[edge].fetch.take() else { return false };
-        if self.hub.is_none() {
-            return false;
-        }
-        let path = self.new_path("seed");
-        let made = snapshot::write(&self.hub_node.path, &path).expect("a snapshot");
-        assert!(made.epoch == epoch && made.version >= at_least, "{made:?} for {epoch}, {at_least}");
-        let device = &mut self.edges[edge];
-        let now = Millis(self.now + device.clock_ms);
-        let engine: Option<&mut EdgeEngine> = device.engine.as_mut();
-        if let Some(engine) = engine {
-            self.seeds += u64::from(
-                engine.seed(now, &Seed { path: path.clone(), epoch, order }).expect("the store answers"),
-            );
-        }
-        std::fs::remove_file(path).expect("it is there");
-        true
     }
 }

@@ -22,6 +22,10 @@ impl World {
         for _ in 0..5_000 {
             let mut moved = self.step_hub();
             for edge in 0..self.edges.len() {
+                // A link may be cut while it brings rows.
+                if self.edges[edge].link.is_none() {
+                    self.link(edge);
+                }
                 moved |= self.step_edge(edge);
                 moved |= self.deliver_up(edge, false);
                 assert_eq!(self.edges[edge].refused, None, "edge {edge} was refused");
