@@ -4,6 +4,7 @@ pub mod backlog;
 pub mod backup;
 pub mod figure;
 pub mod live;
+pub mod reseed;
 pub mod rows;
 pub mod wire;
 pub mod writes;

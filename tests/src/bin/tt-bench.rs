@@ -6,7 +6,7 @@
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
-use tt_tests::bench::{backlog, backup, live, wire, writes};
+use tt_tests::bench::{backlog, backup, live, reseed, wire, writes};
 use tt_tests::node::Program;
 
 #[derive(Parser)]
@@ -38,6 +38,12 @@ enum What {
         #[arg(long, default_value_t = 400_000)]
         size: u32,
     },
+    /// A new device, and one that is 1 % behind: bytes and seconds, against cp and gunzip.
+    Reseed {
+        /// Megabytes of the database.
+        #[arg(long, default_value_t = 50)]
+        size: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -59,13 +65,21 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let program = Program(std::env::current_exe()?);
-    let all = [What::Writes, What::Wire, What::Backlog, What::Live, What::Backup { size: 400_000 }];
+    let all = [
+        What::Writes,
+        What::Wire,
+        What::Backlog,
+        What::Live,
+        What::Backup { size: 400_000 },
+        What::Reseed { size: 50 },
+    ];
     for what in cli.what.map_or_else(|| all.to_vec(), |what| vec![what]) {
         match what {
             What::Writes => writes::measure(cli.runs, cli.rows)?,
             What::Wire => wire::measure(cli.rows)?,
             What::Backlog => backlog::measure(&program, cli.runs, cli.rows)?,
             What::Backup { size } => backup::measure(&program, cli.runs, size)?,
+            What::Reseed { size } => reseed::measure(&program, cli.runs, size)?,
             What::Live => live::measure(&program, cli.runs)?,
         }
     }
