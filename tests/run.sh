@@ -21,13 +21,17 @@ if ! command -v python3 >/dev/null 2>&1 || ! python3 -c 'import sqlite3' >/dev/n
         "SQLite, as programs in Python do, are skipped (apt-get install python3)"
 fi
 
-# The tests of pages drive a real browser.
-if ! command -v chromedriver >/dev/null 2>&1; then
+# The tests of pages drive a real browser, and that of the order of syncs records the calls of the real program.
+lacking=
+command -v chromedriver >/dev/null 2>&1 || lacking="chromium chromium-driver"
+command -v strace >/dev/null 2>&1 || lacking="$lacking strace"
+if [ -n "$lacking" ]; then
+    # shellcheck disable=SC2086 # each word is a package
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-        { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium chromium-driver; } >/dev/null ||
-            echo "tests/run.sh: chromium cannot be installed: the tests of pages are skipped, and fail in CI"
+        { apt-get -qq update && apt-get -qq install -y --no-install-recommends $lacking; } >/dev/null ||
+            echo "tests/run.sh: $lacking cannot be installed: their tests are skipped, and those of pages fail in CI"
     else
-        echo "tests/run.sh: chromedriver is missing: the tests of pages are skipped (apt-get install chromium chromium-driver)"
+        echo "tests/run.sh: some tests are skipped without: apt-get install $lacking"
     fi
 fi
 
