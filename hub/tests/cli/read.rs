@@ -68,6 +68,7 @@ fn edges_have_the_shape_that_scripts_read() {
         "address",
         "blocked",
         "reseed_ordered",
+        "file_rescued",
     ];
     assert_eq!(keys(&list[0]), wanted);
     assert_eq!((&list[0]["state"], &list[0]["device"]), (&json!("away"), &json!(1)));

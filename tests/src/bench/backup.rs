@@ -1,6 +1,7 @@
 //! A whole backup and a restore, by the commands that an operator types: two vaults, every copy read back, every
 //! check of SQLite's. Beside them what one thread of the same compressor, the `gzip` command and SQLite's own
-//! backup take for the same file in the same run.
+//! backup take for the same file in the same run; and restic, where it is installed: one place instead of two, and its
+//! own reading back.
 
 use super::figure::{Figure, print, time};
 use super::rows;
@@ -39,7 +40,7 @@ pub fn measure(program: &Program, runs: usize, count: u32) -> anyhow::Result<()>
     let bytes = fs::metadata(&plain)?.len();
     println!("A verified backup of {count} submissions, {:.1} MB ({runs} runs)", bytes as f64 / 1e6);
     let [mut online, mut one, mut command, mut whole, mut restored] = [const { Figure(Vec::new()) }; 5];
-    let [mut to_one, mut to_command, mut memory] = [const { Figure(Vec::new()) }; 3];
+    let [mut to_one, mut to_command, mut memory, mut by_restic] = [const { Figure(Vec::new()) }; 4];
     for _ in 0..runs {
         let (copied, taken) = time(|| copy(&hub.db(), &plain));
         copied?;
@@ -48,6 +49,9 @@ pub fn measure(program: &Program, runs: usize, count: u32) -> anyhow::Result<()>
         let gzip = gzip_command(&plain)?.as_secs_f64();
         let (backup, peak) = peak(&mut program.command("hub", &hub.dir, &["backup", "--tier", "hourly"]))?;
         let backup = backup.as_secs_f64();
+        if let Some(taken) = restic(&plain)? {
+            by_restic.add(taken.as_secs_f64());
+        }
         one.add(single);
         command.add(gzip);
         whole.add(backup);
@@ -59,6 +63,10 @@ pub fn measure(program: &Program, runs: usize, count: u32) -> anyhow::Result<()>
     print("SQLite's own backup, nothing compressed or checked", &online, "s");
     print("gzip of the file, one thread of the same compressor", &one, "s");
     print("gzip -6 of the file, the command", &command, "s");
+    match by_restic.median() {
+        median if median.is_nan() => println!("  restic is not installed"),
+        _ => print("restic: backup into one new place, check --read-data", &by_restic, "s"),
+    }
     print("the whole backup: two vaults, every copy read back", &whole, "s");
     print("  against one thread", &to_one, "x");
     print("  against the command", &to_command, "x");
@@ -70,7 +78,7 @@ pub fn measure(program: &Program, runs: usize, count: u32) -> anyhow::Result<()>
 }
 
 /// A hub that has adopted a file with these rows.
-fn filled(program: &Program, dir: &Path, count: u32) -> anyhow::Result<Hub> {
+pub(super) fn filled(program: &Program, dir: &Path, count: u32) -> anyhow::Result<Hub> {
     let seed = dir.join("seed.db");
     rows::database(&seed)?;
     let mut conn = Connection::open(&seed)?;
@@ -127,6 +135,25 @@ fn gzip_command(plain: &Path) -> anyhow::Result<Duration> {
     let (status, taken) = time(|| gzip.status());
     anyhow::ensure!(status?.success(), "gzip failed");
     Ok(taken)
+}
+
+/// A backup of the file by restic into a new repository, read back; None where restic is not installed.
+fn restic(plain: &Path) -> anyhow::Result<Option<Duration>> {
+    let repository = tempfile::tempdir()?;
+    let run = |args: &[&str]| {
+        let mut command = Command::new("restic");
+        command.args(["--quiet", "--no-cache", "--repo"]).arg(repository.path()).args(args);
+        command.env("RESTIC_PASSWORD", "measured").stdout(Stdio::null()).stderr(Stdio::null()).status()
+    };
+    match run(&["init"]) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        made => anyhow::ensure!(made?.success(), "restic init failed"),
+    }
+    let path = plain.to_string_lossy();
+    let (done, taken) =
+        time(|| Ok::<_, io::Error>([run(&["backup", &path])?, run(&["check", "--read-data"])?]));
+    anyhow::ensure!(done?.iter().all(std::process::ExitStatus::success), "restic failed");
+    Ok(Some(taken))
 }
 
 /// Restores the newest backup by its id.

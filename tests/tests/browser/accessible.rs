@@ -1,6 +1,7 @@
 //! Both pages with something on them, looked at by axe-core: nothing that keeps a person out, in light and dark, on a
 //! desk and a phone. And the operator's page stays usable with a thousand devices and a hundred thousand conflicts.
 
+use crate::http::{packaged, post};
 use crate::operator;
 use crate::warehouse::{Done, Warehouse};
 use anyhow::{Context as _, ensure};
@@ -60,21 +61,9 @@ fn axe_core_finds_nothing_serious_on_the_station_page() -> Done {
     let port = page.rsplit(':').next().context("a port")?;
     browser.open(&format!("http://localhost:{port}/"))?;
     browser.until("document.querySelector('[name=receipt]') && document.title === 'packing-1'")?;
-    let count = &[
-        "count",
-        "--employee",
-        "ana",
-        "--product",
-        "ACC Blue 4ct",
-        "--box",
-        "3",
-        "--bag",
-        "7",
-        "--loose",
-        "12",
-    ];
-    let said = edge.say(count)?;
-    ensure!(said.code == 0, "{said:?}");
+    let entry = packaged("770000000001", 24);
+    ensure!(post(&page, "/api/entries/key-00000001", &entry)?.status == 200);
+    browser.until("document.querySelectorAll('#list > *').length > 0")?;
     look(&browser, &rules, "the station page")
 }
 

@@ -102,9 +102,6 @@ fn a_phone_is_wide_enough() -> Done {
         )?;
         let over = browser.run("return document.documentElement.scrollWidth - window.innerWidth")?;
         ensure!(over.as_i64().is_some_and(|over| over <= 0), "{width}: {over} pixels stand out");
-        if let Some(folder) = std::env::var_os("TT_PICTURES") {
-            browser.picture(&Path::new(&folder).join(format!("{scheme}-{width}.png")))?;
-        }
     }
     warehouse.stop_hub()?;
     browser.until("!document.getElementById('silent').hidden")
