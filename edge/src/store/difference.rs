@@ -4,8 +4,8 @@
 //! * Read on a connection of its own, without a lock that a program could notice. What programs write meanwhile is
 //!   noted by capture, and stays on top when the rows are written.
 //! * Table by table, some blocks at a time: what differs is narrowed down and fetched, and proven by the digests of
-//!   the ranges before it is kept ([`kept`]). A link that is cut loses little more than one answer.
-//! * Memory is bounded by what [`WINDOW_BLOCKS`] blocks hold, whatever the size of the file.
+//!   the ranges before it is kept (`kept`). A link that is cut loses little more than one answer.
+//! * Memory is bounded by what `WINDOW_BLOCKS` blocks hold, whatever the size of the file.
 
 pub(super) mod kept;
 mod rows;

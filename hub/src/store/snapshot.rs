@@ -83,7 +83,7 @@ fn give_back(conn: &Connection) -> Result<(), StoreError> {
 /// Writes the head of the snapshot at `whole` to the new file `to`: its tables without rows, and how many each has.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_head(whole: &Path, to: &Path, identity: &str) -> Result<(), StoreError> {
     let conn = Connection::open(to)?;
     conn.pragma_update(None, "synchronous", "OFF")?;
