@@ -96,15 +96,18 @@ pub(super) fn release(
     Ok(())
 }
 
+/// What waits, by two partial indexes. The decision is [`WAITS`] as text: a bound value, by which an index is chosen,
+/// would have the statement compiled again at each use.
+const READ: &str = "SELECT id, tab, row, work, lost_from, lost_at, state = 'closed' FROM _sync_conflict
+    WHERE state = 'open' AND row IS NOT NULL
+      AND (kind = 'missing' AND work IS NOT NULL OR kind = 'parent' AND work IS NULL)
+    UNION ALL
+    SELECT id, tab, row, work, lost_from, lost_at, state = 'closed' FROM _sync_conflict
+    WHERE decision = 'waits for its row' ORDER BY id";
+
 fn read(conn: &Connection) -> std::result::Result<Vec<Late>, StoreError> {
-    let sql = "SELECT id, tab, row, work, lost_from, lost_at, state = 'closed' FROM _sync_conflict
-               WHERE state = 'open' AND row IS NOT NULL
-                 AND (kind = 'missing' AND work IS NOT NULL OR kind = 'parent' AND work IS NULL)
-               UNION ALL
-               SELECT id, tab, row, work, lost_from, lost_at, state = 'closed' FROM _sync_conflict
-               WHERE decision = ?1 ORDER BY id";
-    let mut statement = conn.prepare_cached(sql)?;
-    let rows = statement.query_map([WAITS], |row| {
+    let mut statement = conn.prepare_cached(READ)?;
+    let rows = statement.query_map([], |row| {
         let work: Option<Vec<u8>> = row.get(3)?;
         Ok(Late {
             id: row.get(0)?,
@@ -203,5 +206,22 @@ impl Late {
         let row = self.row.iter().map(|(_, value)| value.as_ref()).chain([ValueRef::Integer(self.at)]);
         builder.push(Kind::Insert, &tracked.table.name, tracked.keys(), &names, row);
         builder.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_found_without_a_look_at_the_rest() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(super::super::TABLES).unwrap();
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {READ}")).unwrap();
+        let plan: Vec<String> =
+            statement.query_map([], |row| row.get("detail")).unwrap().collect::<Result<_>>().unwrap();
+        let plan = plan.join("; ");
+        assert!(plan.contains("_sync_conflict_late") && plan.contains("_sync_conflict_deletes"), "{plan}");
+        assert!(READ.contains(WAITS), "the entries that `wait` makes");
     }
 }
