@@ -192,11 +192,8 @@ fn remove(fresh: &Path) -> Result<(), JoinError> {
 fn policy_of(snapshot: &Path) -> Result<Policy, JoinError> {
     let conn = Connection::open(snapshot).map_err(|source| sqlite(snapshot, source))?;
     let text = state::get_text(&conn, state::POLICY).map_err(|source| sqlite(snapshot, source))?;
-    match text {
-        Some(text) => Ok(policy::parse("the hub's policy", &text)
-            .map_err(|error| StoreError::Policy(error.to_string()))?),
-        None => Ok(policy::shipped()),
-    }
+    let policy = policy::kept("the hub's policy", text.as_deref());
+    Ok(policy.map_err(|error| StoreError::Policy(error.to_string()))?)
 }
 
 fn rows(conn: &Connection, replica: &Replica) -> rusqlite::Result<u64> {

@@ -14,8 +14,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
+use tt_migrations::salvage::{ENDINGS, beside, build, is_damage};
 pub(crate) use tt_migrations::salvage::{Illegible, damage};
-use tt_migrations::salvage::{build, is_damage};
 use tt_migrations::{durable, holders, state};
 
 /// Why a damaged file was not taken apart.
@@ -77,8 +77,6 @@ pub(crate) struct Salvaged {
 
 /// Where the new file remembers it.
 const SALVAGED: &str = "salvaged";
-/// A database's companions.
-const ENDINGS: [&str; 3] = ["", "-wal", "-journal"];
 
 /// Brings a damaged file back as far as it can be read. None when it is sound. `by` names the token, so that
 /// the same command goes on where it was cut off.
@@ -196,12 +194,6 @@ fn put_in_place(fresh: &Path, db: &Path) -> Result<(), SalvageError> {
     let folder = db.parent().unwrap_or(Path::new("/"));
     File::open(folder).and_then(|file| file.sync_all()).map_err(|source| failed("sync", folder, source))?;
     durable::put_in_place(fresh, db).map_err(|source| failed("put in place", db, source))
-}
-
-fn beside(db: &Path, ending: &str) -> PathBuf {
-    let mut name = db.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 fn name_of(db: &Path, ending: &str) -> PathBuf {

@@ -177,10 +177,7 @@ pub(crate) fn open_alone(folder: &Folder) -> Result<(Lock, HubStore), DaemonErro
 pub(crate) fn kept_policy(path: &Path) -> Result<Policy, DaemonError> {
     let conn = database::open(path)?;
     let text = state::get_text(&conn, state::POLICY).map_err(|error| DatabaseError::new(path, &error))?;
-    match text {
-        Some(text) => Ok(policy::parse("policy", &text)?),
-        None => Ok(policy::shipped()),
-    }
+    Ok(policy::kept("policy", text.as_deref())?)
 }
 
 fn open_store(folder: &Folder, policy: Policy) -> Result<HubStore, DaemonError> {

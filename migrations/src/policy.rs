@@ -66,6 +66,14 @@ pub fn read(path: &Path) -> Result<Policy, PolicyError> {
     parse(&path.display().to_string(), &text)
 }
 
+/// The policy that a database keeps as text, or the shipped one where it keeps none; `file` is only for the errors.
+///
+/// # Errors
+/// As [`parse`].
+pub fn kept(file: &str, text: Option<&str>) -> Result<Policy, PolicyError> {
+    text.map_or_else(|| Ok(shipped()), |text| parse(file, text))
+}
+
 /// Reads a policy from its text; `file` is only for the errors.
 ///
 /// # Errors

@@ -15,10 +15,21 @@ pub use building::build;
 use core::time::Duration;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A program's long transaction may hold the file for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A database and its companions, by what their names end with: all that a copy needs.
+pub const ENDINGS: [&str; 3] = ["", "-wal", "-journal"];
+
+/// The path of a database with an ending, such as that of a companion.
+#[must_use]
+pub fn beside(db: &Path, ending: &str) -> PathBuf {
+    let mut name = db.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
 
 /// Something that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -139,10 +139,7 @@ fn described(audit: &store::Audit) -> Json {
 }
 
 fn replica(conn: &Connection) -> anyhow::Result<Replica> {
-    let policy = match state::get_text(conn, state::POLICY)? {
-        Some(text) => policy::parse("the hub's policy", &text)?,
-        None => policy::shipped(),
-    };
+    let policy = policy::kept("the hub's policy", state::get_text(conn, state::POLICY)?.as_deref())?;
     Ok(Replica::look(conn, &policy)?)
 }
 

@@ -192,12 +192,8 @@ fn open_store(db: &Path) -> Result<EdgeStore, StoreError> {
         })?;
     let text = if known { state::get_text(&conn, state::POLICY)? } else { None };
     drop(conn);
-    let policy = match text {
-        Some(text) => {
-            policy::parse("the hub's policy", &text).map_err(|error| StoreError::Policy(error.to_string()))?
-        }
-        None => policy::shipped(),
-    };
+    let policy = policy::kept("the hub's policy", text.as_deref())
+        .map_err(|error| StoreError::Policy(error.to_string()))?;
     EdgeStore::open(db, policy)
 }
 

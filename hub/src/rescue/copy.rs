@@ -12,11 +12,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use tt_migrations::salvage::{self, Illegible, is_damage};
+use tt_migrations::salvage::{self, ENDINGS, Illegible, beside, is_damage};
 use tt_migrations::{durable, holders, state};
 
-/// A database's companions.
-const ENDINGS: [&str; 3] = ["", "-wal", "-journal"];
 /// What every database begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// A damaged file needs its copy and the sound one, and a cut writes a little.
@@ -181,12 +179,6 @@ fn is_wal(db: &Path) -> bool {
 /// Length and time of a file; None when it is not there.
 fn look(path: &Path) -> Option<(u64, Option<SystemTime>)> {
     fs::metadata(path).ok().map(|found| (found.len(), found.modified().ok()))
-}
-
-fn beside(db: &Path, ending: &str) -> PathBuf {
-    let mut name = db.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> RescueError {

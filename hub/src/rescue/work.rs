@@ -101,10 +101,7 @@ fn kept_policy(conn: &Connection, of: &Path) -> Result<Arc<Policy>, RescueError>
     let text = state::get_text(conn, state::POLICY).map_err(failed)?;
     let unreadable =
         |error: policy::PolicyError| RescueError::Policy { path: of.to_owned(), what: error.to_string() };
-    let mut policy = match text {
-        Some(text) => policy::parse("the file's policy", &text).map_err(unreadable)?,
-        None => policy::shipped(),
-    };
+    let mut policy = policy::kept("the file's policy", text.as_deref()).map_err(unreadable)?;
     for former in &state::formers(conn).map_err(failed)? {
         policy.follow(former);
     }
