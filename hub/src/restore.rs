@@ -1,9 +1,10 @@
 //! Brings the hub's database back from a backup: whole, or not at all.
 //!
-//! The way of a restore: `source` fetches a copy that was verified into a scratch folder, `plan` says what it would
-//! change, `safety` keeps the present state, `prepare` makes the fetched file the hub's next incarnation, and `live`
-//! writes it into the live file in one transaction, which programs may keep open all the while. `record` remembers
-//! what was begun, so that whatever happens in between has a clear end; `hold` keeps everybody else of ours away.
+//! The way of a restore: `source` fetches a copy that was verified into a scratch folder, while `present` copies and
+//! checks what is there now; `plan` says what would change. `safety` keeps the present state, while `prepare` makes the
+//! fetched file the hub's next incarnation and `sound` checks it; `live` writes it into the live file in one
+//! transaction, which programs may keep open all the while. `record` remembers what was begun, so that whatever happens
+//! in between has a clear end; `hold` keeps everybody else of ours away.
 //!
 //! Nothing here replaces, renames or copies over the live file.
 
@@ -16,6 +17,7 @@ mod journal;
 mod live;
 mod plan;
 mod prepare;
+mod present;
 mod record;
 mod rehearsal;
 mod replay;
@@ -25,6 +27,7 @@ mod source;
 mod told;
 mod unpack;
 
+use crate::backup::check::Depth;
 use crate::backup::vault::FolderVault;
 use crate::backup::{BackupError, BackupLock, Backups, BeforeRestore, Settings};
 use crate::control::ControlError;
@@ -36,14 +39,18 @@ use crate::store::epoch::Begun;
 pub(crate) use choice::{Target, What};
 pub(crate) use hold::Hold;
 pub(crate) use plan::Plan;
+use present::Present;
+pub(crate) use present::Purpose;
+use present::State;
 pub(crate) use record::last;
-pub(crate) use safety::Safety;
 use sound::Sound;
 pub(crate) use source::Source;
 use std::fs;
 use std::io;
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 use tt_migrations::durable;
 
@@ -137,6 +144,14 @@ pub(crate) struct Fetched {
     pub(crate) source: Source,
 }
 
+/// A verified file in the scratch folder, and what restoring it would change.
+pub(crate) struct Looked {
+    scratch: Scratch,
+    pub(crate) source: Source,
+    pub(crate) plan: Plan,
+    present: Present,
+}
+
 /// What a restore came to.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -170,8 +185,23 @@ impl Scratch {
         self.0.join("written.db")
     }
 
+    /// The present database, as it is before the write.
     fn former(&self) -> PathBuf {
         self.0.join("former.db")
+    }
+
+    fn former_packed(&self) -> PathBuf {
+        self.0.join("former.db.gz")
+    }
+
+    /// Makes sure that no earlier file is there: SQLite would copy into it.
+    fn begin(&self, path: &Path) -> Result<(), RestoreError> {
+        match fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(RestoreError::File { path: path.to_owned(), source })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -201,29 +231,39 @@ impl Restores {
     }
 
     /// Fetches what is to be restored into the scratch folder, and checks it there.
-    pub(crate) fn fetch(&self, _: &BackupLock, what: &What) -> Result<Fetched, RestoreError> {
+    pub(crate) fn fetch(&self, _: &BackupLock, what: &What, depth: Depth) -> Result<Fetched, RestoreError> {
         let scratch = self.scratch()?;
-        let source = source::fetch(self, what, &scratch.fetched())?;
+        let source = source::fetch(self, what, &scratch.fetched(), depth)?;
         Ok(Fetched { scratch, source })
     }
 
-    /// What restoring it would change. Reads only.
-    pub(crate) fn plan(&self, fetched: &Fetched) -> Result<Plan, RestoreError> {
-        plan::make(&self.database, &fetched.scratch.fetched())
+    /// Fetches it, and says what restoring it would change. Nothing but the scratch folder is written.
+    pub(crate) fn look(&self, _: &BackupLock, what: &What, purpose: Purpose) -> Result<Looked, RestoreError> {
+        let scratch = self.scratch()?;
+        let (source, present) = thread::scope(|scope| {
+            let present = scope.spawn(|| Present::look(&self.database, &scratch, purpose));
+            // What is written into the live file is put through SQLite's checks after it was prepared.
+            let source = source::fetch(self, what, &scratch.fetched(), Depth::Bytes);
+            (source, finished(present))
+        });
+        let (source, present) = (source?, present?);
+        let plan = plan::make(&present, &scratch.former(), &source, &scratch.fetched())?;
+        Ok(Looked { scratch, source, plan, present })
     }
 
     /// Restores. Until the one write into the live file nothing there changes, and it happens whole or not at all.
     pub(crate) fn carry_out(
         &self,
         _: &BackupLock,
-        fetched: &Fetched,
+        looked: Looked,
         hold: &mut Hold,
         now_ms: i64,
         watcher: Watcher<'_>,
     ) -> Result<Done, RestoreError> {
-        let outcome = self.restore(fetched, hold, now_ms, watcher);
+        let label = looked.source.label.clone();
+        let outcome = self.restore(looked, hold, now_ms, watcher);
         if let Err(error) = &outcome {
-            self.record_failure(&fetched.source.label, &error.to_string(), now_ms);
+            self.record_failure(&label, &error.to_string(), now_ms);
         } else {
             self.drop_old_safety(now_ms.div_euclid(1_000));
         }
@@ -232,36 +272,39 @@ impl Restores {
 
     fn restore(
         &self,
-        fetched: &Fetched,
+        looked: Looked,
         hold: &mut Hold,
         now_ms: i64,
         watcher: Watcher<'_>,
     ) -> Result<Done, RestoreError> {
-        let Fetched { scratch, source } = fetched;
+        let Looked { scratch, source, mut present, .. } = looked;
         let brought = journal::bring_back(self)?;
-        let watch = live::Watch::open(&self.database)?;
         watcher(Step::Keep)?;
-        let mut ready = self.make_ready(scratch, source, now_ms, watcher)?;
+        if present.is_past()? {
+            present = Present::look(&self.database, &scratch, Purpose::Restore)?;
+        }
+        let mut ready = self.make_ready(&scratch, &source, &present, now_ms, watcher)?;
         watcher(Step::Lock)?;
         hold.confirm()?;
         live::write(&self.database, &scratch.next(), self.patience, &mut || {
-            if watch.changed()? {
+            if present.is_past()? {
                 // A program has written since. Nobody can write now, so this time it is all of it.
-                let stale = ready.safety.id.clone();
-                ready = self.make_ready(scratch, source, now_ms, &mut |_| Ok(()))?;
+                let stale = ready.safety.clone();
+                present = Present::look(&self.database, &scratch, Purpose::Restore)?;
+                ready = self.make_ready(&scratch, &source, &present, now_ms, &mut |_| Ok(()))?;
                 self.discard_safety(&stale);
             }
             watcher(Step::Write)
         })?;
         watcher(Step::Check)?;
         let mut notes: Vec<String> = brought.into_iter().chain(ready.notes).collect();
-        match live::check(&self.database, &ready.sound, &scratch.written()) {
+        match live::check(&self.database, &ready.sound, &scratch.next(), &scratch.written()) {
             Ok(note) => notes.extend(note),
-            Err(reason) => return Err(self.put_back(scratch, reason)),
+            Err(reason) => return Err(self.put_back(&scratch, reason)),
         }
         watcher(Step::Record)?;
         notes.extend(self.record_success(now_ms));
-        Ok(Done { begun: ready.begun, safety: ready.safety.id, notes })
+        Ok(Done { begun: ready.begun, safety: ready.safety, notes })
     }
 
     /// The present state is safe, the next database prepared above it, and the intent written down.
@@ -269,27 +312,45 @@ impl Restores {
         &self,
         scratch: &Scratch,
         source: &Source,
+        present: &Present,
         now_ms: i64,
         watcher: Watcher<'_>,
     ) -> Result<Ready, RestoreError> {
-        let safety = self.keep_safe(&scratch.0, &scratch.former(), now_ms.div_euclid(1_000))?;
-        watcher(Step::Prepare)?;
+        let now = now_ms.div_euclid(1_000);
+        let safety = self.free_id(now);
         let mark = record::Mark {
             at: now_ms,
             id: source.label.clone(),
-            safety_copy: Some(safety.id.clone()),
+            safety_copy: Some(safety.clone()),
             epoch: 0,
         };
-        let former = scratch.former();
-        let former = prepare::Former {
-            path: if safety.whole { &former } else { &self.database },
-            whole: safety.whole,
-        };
-        let prepared = self.prepare(&scratch.fetched(), &scratch.next(), former, mark, now_ms)?;
-        let sound = sound::examine(&scratch.next(), &source.label)?;
+        let state = &present.state;
+        let (prepared, kept) = thread::scope(|scope| {
+            let kept = scope.spawn(|| self.keep_safe(&safety, state, scratch, now));
+            let prepared = watcher(Step::Prepare).and_then(|()| self.make_next(scratch, state, mark, now_ms));
+            (prepared, finished(kept))
+        });
+        kept?;
+        let (prepared, sound) = prepared?;
         watcher(Step::Intend)?;
         self.record_intent(&prepared.mark)?;
         Ok(Ready { safety, begun: prepared.begun, notes: prepared.notes, sound })
+    }
+
+    fn make_next(
+        &self,
+        scratch: &Scratch,
+        present: &State,
+        mark: record::Mark,
+        now_ms: i64,
+    ) -> Result<(prepare::Prepared, Sound), RestoreError> {
+        let what = mark.id.clone();
+        let whole = !matches!(present, State::Damaged);
+        let former = scratch.former();
+        let former = prepare::Former { path: if whole { &former } else { &self.database }, whole };
+        let prepared = self.prepare(&scratch.fetched(), &scratch.next(), former, mark, now_ms)?;
+        let sound = sound::examine(&scratch.next(), &what)?;
+        Ok((prepared, sound))
     }
 
     /// The write came out wrong, which no program has seen for long: the former state goes back in.
@@ -322,9 +383,15 @@ impl Restores {
     }
 }
 
+/// Whoever dies beside us dies here, too: nothing is restored by half.
+fn finished<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|died| panic::resume_unwind(died))
+}
+
 /// All that must be before the live file is written.
 struct Ready {
-    safety: Safety,
+    /// The name of the safety copy.
+    safety: String,
     begun: Begun,
     notes: Vec<String>,
     sound: Sound,

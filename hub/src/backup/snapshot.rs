@@ -68,6 +68,18 @@ pub(crate) fn take(
     Ok(Snapshot { taken: Taken { contents, ..taken }, packed, is_sound: problems.is_empty() })
 }
 
+/// A copy of the database at `source` in the new file `plain`, put through SQLite's checks and read, but not packed.
+pub(crate) fn look(source: &Path, plain: &Path) -> Result<(Taken, bool), BackupError> {
+    let failed = |error: rusqlite::Error| DatabaseError::new(source, &error);
+    let conn = database::open(source)?;
+    let moment = conn.unchecked_transaction().map_err(failed)?;
+    let taken = describe(&moment).map_err(failed)?;
+    copy(&moment, plain).map_err(failed)?;
+    drop(moment);
+    let Examined { problems, contents } = check::examine(plain).map_err(failed)?;
+    Ok((Taken { contents, ..taken }, problems.is_empty()))
+}
+
 /// All but what the tables hold.
 fn describe(moment: &Connection) -> rusqlite::Result<Taken> {
     let number = |name| Ok::<_, rusqlite::Error>(state::get(moment, name)?.unwrap_or(0).unsigned_abs());

@@ -6,11 +6,11 @@
 mod shape;
 
 use super::{CliError, Place, output};
-use crate::backup::Listed;
+use crate::backup::{BackupLock, Listed};
 use crate::clock;
 use crate::config::Config;
 use crate::folder::Folder;
-use crate::restore::{Hold, Restores, Step, Target, What};
+use crate::restore::{Hold, Looked, Purpose, Restores, Step, Target, What};
 use serde_json::json;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -53,32 +53,53 @@ pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> 
         eprintln!("tt-hub: {note}");
     }
     let Some(what) = choose(&restores, arguments)? else { return Ok(()) };
-    let fetched = restores.fetch(&lock, &what)?;
-    fetched.source.notes.iter().for_each(|note| eprintln!("tt-hub: {note}"));
-    let plan = restores.plan(&fetched)?;
-    let label = fetched.source.label.clone();
-    if !place.json {
-        output::text(&shape::plan(&label, &plan, restores.backups.zone()))?;
-    }
+    // Nobody is asked: a running hub waits from here on, so that the database is read only once.
+    let hold = if arguments.force && !arguments.dry_run { Some(Hold::take(&folder)?) } else { None };
+    let purpose = if hold.is_some() { Purpose::Restore } else { Purpose::Tell };
+    let looked = restores.look(&lock, &what, purpose)?;
+    show(place, &restores, &looked)?;
     if arguments.dry_run {
         if place.json {
+            let Looked { source, plan, .. } = &looked;
             output::json(
-                &json!({ "id": label, "dry_run": true, "plan": plan, "notes": fetched.source.notes }),
+                &json!({ "id": source.label, "dry_run": true, "plan": plan, "notes": source.notes }),
             )?;
         }
         return Ok(());
     }
-    if asks && !is_wanted()? {
-        return Err(CliError::Refused("not restored: nothing was changed".to_owned()));
+    let hold = match hold {
+        Some(hold) => hold,
+        None if is_wanted()? => Hold::take(&folder)?,
+        None => return Err(CliError::Refused("not restored: nothing was changed".to_owned())),
+    };
+    carry_out(place, &restores, &lock, looked, hold)
+}
+
+/// What a person should know before anything changes.
+fn show(place: &Place, restores: &Restores, looked: &Looked) -> Result<(), CliError> {
+    looked.source.notes.iter().for_each(|note| eprintln!("tt-hub: {note}"));
+    if !place.json {
+        output::text(&shape::plan(&looked.source.label, &looked.plan, restores.backups.zone()))?;
     }
-    let mut hold = Hold::take(&folder)?;
-    let done = restores.carry_out(&lock, &fetched, &mut hold, clock::now().0, &mut say);
+    Ok(())
+}
+
+fn carry_out(
+    place: &Place,
+    restores: &Restores,
+    lock: &BackupLock,
+    looked: Looked,
+    mut hold: Hold,
+) -> Result<(), CliError> {
+    let (source, plan) = (looked.source.clone(), looked.plan.clone());
+    let done = restores.carry_out(lock, looked, &mut hold, clock::now().0, &mut say);
     let released = hold.release();
     let done = done?;
     let mut notes = done.notes;
     notes.extend(released.err().map(|reason| format!("the running hub cannot go on: {reason}")));
     notes.iter().for_each(|note| eprintln!("tt-hub: {note}"));
-    notes.extend(fetched.source.notes.clone());
+    notes.extend(source.notes);
+    let label = source.label;
     if place.json {
         return Ok(output::json(&json!({
             "id": label, "outcome": "restored", "epoch": done.begun.epoch.0, "version": done.begun.version.0,

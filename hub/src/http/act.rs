@@ -8,7 +8,7 @@ use crate::backup::{BackupError, Outcome, Tier};
 use crate::clock;
 use crate::control::decision::{DECISIONS_MAX, Wish};
 use crate::control::{Reply, Request};
-use crate::restore::{RestoreError, Target, What};
+use crate::restore::{Purpose, RestoreError, Target, What};
 use crate::store::decide::Decision;
 use crate::view;
 use axum::body::Bytes;
@@ -184,11 +184,9 @@ pub(super) async fn preview(State(web): At, from: From, body: Bytes) -> Answer {
         };
         let lock = restores.backups.lock().map_err(refused)?;
         let failed = |error: RestoreError| Refusal::conflict(error);
-        let fetched = restores.fetch(&lock, &what).map_err(failed)?;
-        let plan = restores.plan(&fetched).map_err(failed)?;
-        Ok(
-            json!({ "id": fetched.source.label, "dry_run": true, "plan": plan, "notes": fetched.source.notes }),
-        )
+        let looked = restores.look(&lock, &what, Purpose::Tell).map_err(failed)?;
+        let (source, plan) = (&looked.source, &looked.plan);
+        Ok(json!({ "id": source.label, "dry_run": true, "plan": plan, "notes": source.notes }))
     });
     Ok(told(note(&web, from, "restore preview", done.await)?))
 }

@@ -11,6 +11,7 @@ use super::{RestoreError, Restores, What, journal};
 use crate::backup::BackupLock;
 use crate::backup::Listed;
 use crate::backup::calendar;
+use crate::backup::check::Depth;
 use crate::backup::record::{Kind, Problem};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -133,7 +134,7 @@ impl Restores {
         drill: &mut Drill,
     ) -> Result<(), RestoreError> {
         // The fetch checks the bytes by themselves; what follows is only what it cannot know.
-        let fetch = |backup: &Listed| self.fetch(lock, &What::Named(backup.manifest.id.clone()));
+        let fetch = |backup: &Listed| self.fetch(lock, &What::Named(backup.manifest.id.clone()), Depth::Rows);
         let fetched = fetch(newest)?;
         let expected = rehearsal::digests(&mut open_store(&fetched.scratch.fetched())?)?;
         drill.notes = fetched.source.notes.clone();

@@ -26,6 +26,7 @@ struct World {
     folder: Folder,
     restores: Restores,
     id: String,
+    purpose: Purpose,
 }
 
 impl World {
@@ -34,7 +35,7 @@ impl World {
         let folder = Folder::new(dir.path());
         runner::apply_all(&Connection::open(folder.database()).unwrap(), 0).unwrap();
         let restores = Restores::open(&folder, &toml::from_str("zone = \"UTC\"").unwrap()).unwrap();
-        let mut world = Self { _dir: dir, folder, restores, id: String::new() };
+        let mut world = Self { _dir: dir, folder, restores, id: String::new(), purpose: Purpose::Restore };
         drop(world.store());
         world.add("first");
         drop(world.store());
@@ -73,10 +74,9 @@ impl World {
 
     fn restore(&self, watcher: Watcher<'_>) -> Result<Done, RestoreError> {
         let lock = self.restores.backups.lock()?;
-        let fetched = self.restores.fetch(&lock, &What::Named(self.id.clone()))?;
-        self.restores.plan(&fetched)?;
         let mut hold = Hold::take(&self.folder)?;
-        self.restores.carry_out(&lock, &fetched, &mut hold, NOON_MS, watcher)
+        let looked = self.restores.look(&lock, &What::Named(self.id.clone()), self.purpose)?;
+        self.restores.carry_out(&lock, looked, &mut hold, NOON_MS, watcher)
     }
 
     fn copy(&self, vault: &str) -> PathBuf {
@@ -137,11 +137,13 @@ fn seeds() -> std::ops::Range<u64> {
 fn a_failure_or_a_death_at_any_step_leaves_the_old_state_or_the_new_one() {
     for seed in seeds() {
         let mut dice = Dice(seed);
-        let world = World::new();
+        let mut world = World::new();
         let before = world.contents();
         let at = STEPS[usize::try_from(dice.roll(STEPS.len() as u64)).unwrap()];
         let dies = dice.roll(2) == 0;
         let writes_again = dice.roll(3) == 0;
+        // After a question the present database is read again.
+        world.purpose = if dice.roll(2) == 0 { Purpose::Tell } else { Purpose::Restore };
         let mut watcher = |step: Step| {
             if step == Step::Intend && writes_again && at > Step::Lock {
                 world.add("late");
@@ -244,7 +246,7 @@ fn a_damaged_copy_is_left_aside_for_a_good_one() {
     fs::write(world.copy("primary"), bytes).unwrap();
     assert!(world.listed().copies[0].1.is_good(), "the manifest does not know it yet");
     let lock = world.restores.backups.lock().unwrap();
-    let fetched = world.restores.fetch(&lock, &What::Named(world.id.clone())).unwrap();
+    let fetched = world.restores.fetch(&lock, &What::Named(world.id.clone()), Depth::Bytes).unwrap();
     assert!(fetched.source.notes[0].contains("primary"), "{:?}", fetched.source.notes);
     drop((fetched, lock));
     world.restore(&mut |_| Ok(())).unwrap();
@@ -370,9 +372,9 @@ fn nothing_that_a_program_wrote_before_the_switch_is_missing_from_the_safety_cop
     assert_eq!(world.state().1, new().1);
     let lock = world.restores.backups.lock().unwrap();
     assert_eq!(world.restores.safety_copies().len(), 1, "the stale one is gone");
-    let fetched = world.restores.fetch(&lock, &What::Undo).unwrap();
-    assert_eq!(fetched.source.label, done.safety);
+    let looked = world.restores.look(&lock, &What::Undo, Purpose::Tell).unwrap();
+    assert_eq!(looked.source.label, done.safety);
     let mut hold = Hold::take(&world.folder).unwrap();
-    world.restores.carry_out(&lock, &fetched, &mut hold, NOON_MS + 1_000, &mut |_| Ok(())).unwrap();
+    world.restores.carry_out(&lock, looked, &mut hold, NOON_MS + 1_000, &mut |_| Ok(())).unwrap();
     assert_eq!(world.state().1, names(&["first", "second", "third", "in the last moment"]));
 }

@@ -97,8 +97,13 @@ fn wait(backup: &Backup<'_, '_>, pages: i32, patience: Duration) -> rusqlite::Re
 
 /// Compares the live file with what was prepared, page by page. When a page differs, or nobody can say, SQLite's checks
 /// and the tables say why: what a program has written since is no damage, and is noted. The error says what is wrong.
-/// `scratch` is a file for the time of it.
-pub(super) fn check(live: &Path, prepared: &Sound, scratch: &Path) -> Result<Option<String>, String> {
+/// `next` is the file that was prepared, `scratch` a file for the time of it.
+pub(super) fn check(
+    live: &Path,
+    prepared: &Sound,
+    next: &Path,
+    scratch: &Path,
+) -> Result<Option<String>, String> {
     let conn = database::open(live).map_err(|error| error.to_string())?;
     let moment = conn.unchecked_transaction().map_err(|error| error.to_string())?;
     // A transaction begins with its first read: all below is of one moment.
@@ -109,7 +114,8 @@ pub(super) fn check(live: &Path, prepared: &Sound, scratch: &Path) -> Result<Opt
     if prepared.is_in(&moment, scratch).unwrap_or(false) {
         return Ok(None);
     }
-    compare(&moment, &prepared.contents).map_err(|error| error.to_string())?
+    let expected = prepared.contents(next)?;
+    compare(&moment, &expected).map_err(|error| error.to_string())?
 }
 
 fn compare(conn: &Connection, prepared: &Contents) -> rusqlite::Result<Result<Option<String>, String>> {

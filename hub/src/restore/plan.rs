@@ -3,18 +3,16 @@
 
 mod rows;
 
-use super::RestoreError;
 use super::live::touched;
 use super::prepare::{Kind, kind};
-use super::safety::is_damaged;
-use crate::database::{self, DatabaseError};
+use super::present::Present;
+use super::{RestoreError, Source};
+use crate::database::DatabaseError;
 use crate::devices::{self, DevicesError};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic;
 use std::path::Path;
-use std::thread;
 use tt_migrations::state;
 use tt_protocol::change::decode_piece;
 use tt_protocol::number::EdgeId;
@@ -63,26 +61,32 @@ pub(crate) struct DevicePlan {
     pub(crate) cannot_be_placed: bool,
 }
 
-/// Compares the fetched file with the live one. Reads only. What is compared counts only when SQLite's checks, which
-/// run at the same time, find the live file sound.
-pub(super) fn make(live: &Path, fetched: &Path) -> Result<Plan, RestoreError> {
-    let (compared, damaged) = thread::scope(|scope| {
-        let damaged = scope.spawn(|| is_damaged(live));
-        let compared = compare_files(live, fetched);
-        (compared, damaged.join().unwrap_or_else(|died| panic::resume_unwind(died)))
-    });
-    if damaged { Ok(Plan { present_damaged: true, ..Plan::default() }) } else { compared }
+/// Compares the fetched file with a copy of the present database. Reads only.
+pub(super) fn make(
+    present: &Present,
+    former: &Path,
+    source: &Source,
+    fetched: &Path,
+) -> Result<Plan, RestoreError> {
+    let Some(here) = present.contents() else {
+        return Ok(Plan { present_damaged: true, ..Plan::default() });
+    };
+    let failed = |error: rusqlite::Error| RestoreError::from(DatabaseError::new(former, &error));
+    let open = |path| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed);
+    let (live, restored) = (open(former)?, open(fetched)?);
+    let is_equal = |table: &str| {
+        let there = source.contents.as_ref().and_then(|contents| contents.tables.get(table));
+        there.is_some() && there == here.tables.get(table)
+    };
+    compare(&live, &restored, &is_equal).map_err(failed)
 }
 
-fn compare_files(live: &Path, fetched: &Path) -> Result<Plan, RestoreError> {
-    let failed = |error: rusqlite::Error| RestoreError::from(DatabaseError::new(live, &error));
-    let restored = Connection::open(fetched).map_err(failed)?;
-    let conn = database::open(live)?;
-    let moment = conn.unchecked_transaction().map_err(failed)?;
-    compare(&moment, &restored, fetched).map_err(failed)
-}
-
-fn compare(live: &Connection, restored: &Connection, fetched: &Path) -> rusqlite::Result<Plan> {
+/// `is_equal` says of a table that both hold the same rows; it need not know.
+fn compare(
+    live: &Connection,
+    restored: &Connection,
+    is_equal: &dyn Fn(&str) -> bool,
+) -> rusqlite::Result<Plan> {
     let adopted = kind(restored, live)? != Kind::Own;
     let number = |conn: &Connection, name| {
         Ok::<_, rusqlite::Error>(state::get(conn, name)?.unwrap_or(0).unsigned_abs())
@@ -91,7 +95,7 @@ fn compare(live: &Connection, restored: &Connection, fetched: &Path) -> rusqlite
         adopted,
         present_version: number(live, state::VERSION)?,
         present_epoch: number(live, state::EPOCH)?,
-        tables: rows::compare(live, restored, fetched)?,
+        tables: rows::compare(live, restored, is_equal)?,
         ..Plan::default()
     };
     if adopted {

@@ -1,57 +1,48 @@
 //! Keeps the present database in `backups/before_restore` before anything is changed: verified, compressed and with
 //! a manifest like every backup, so that it can itself be restored.
 
-use super::{RestoreError, Restores};
+use super::present::State;
+use super::{RestoreError, Restores, Scratch};
 use crate::backup::check::{Checker, HOW};
 use crate::backup::contents;
 use crate::backup::copy;
 use crate::backup::manifest::{self, Facts, MANIFEST_BYTES_MAX, Manifest, Verified};
-use crate::backup::pack::{Effort, pump};
-use crate::backup::snapshot;
+use crate::backup::pack::pump;
+use crate::backup::snapshot::Snapshot;
 use crate::backup::tier::Tier;
 use crate::backup::vault::{self, Vault};
 use crate::backup::{BeforeRestore, calendar};
 use rusqlite::Connection;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "before_restore_";
 
-/// The present state is in a safe place.
-#[derive(Clone, Debug)]
-pub(crate) struct Safety {
-    pub(crate) id: String,
-    /// It passed its check. A damaged database is kept byte by byte, for whoever can read it.
-    pub(super) whole: bool,
-}
-
 impl Restores {
-    /// Keeps the present database. A plain copy of it is at `plain` afterwards. `now` is in seconds since 1970.
-    pub(super) fn keep_safe(&self, scratch: &Path, plain: &Path, now: i64) -> Result<Safety, RestoreError> {
-        let id = self.free_id(now);
-        // An earlier one may be there, and SQLite would copy into it.
-        let _ = fs::remove_file(plain);
+    /// Keeps the present database under this name. `now` is in seconds since 1970.
+    pub(super) fn keep_safe(
+        &self,
+        id: &str,
+        present: &State,
+        scratch: &Scratch,
+        now: i64,
+    ) -> Result<(), RestoreError> {
         self.vault.tidy().map_err(|error| RestoreError::Safety(error.to_string()))?;
-        match self.keep_whole(&id, scratch, plain, now) {
-            Ok(()) => Ok(Safety { id, whole: true }),
-            Err(reason) => {
-                self.discard_safety(&id);
-                if !is_damaged(&self.database) {
-                    return Err(RestoreError::Safety(reason));
-                }
-                self.keep_damaged(&id).map_err(RestoreError::Safety)?;
-                Ok(Safety { id, whole: false })
-            }
-        }
+        let kept = match present {
+            State::Taken(snapshot) => self.keep_whole(id, snapshot, scratch, now),
+            State::Damaged => self.keep_damaged(id),
+            State::Seen(_) => Err("it was only looked at".to_owned()),
+        };
+        kept.map_err(|reason| {
+            self.discard_safety(id);
+            RestoreError::Safety(reason)
+        })
     }
 
-    fn keep_whole(&self, id: &str, scratch: &Path, plain: &Path, now: i64) -> Result<(), String> {
-        let file = scratch.join("former.db.gz");
-        let snapshot =
-            snapshot::take(&self.database, plain, &file, Effort::Quick).map_err(|error| error.to_string())?;
-        let checker = Checker::new(scratch);
-        checker.knows_snapshot(&snapshot);
+    fn keep_whole(&self, id: &str, snapshot: &Snapshot, scratch: &Scratch, now: i64) -> Result<(), String> {
+        let checker = Checker::new(&scratch.0);
+        checker.knows_snapshot(snapshot);
         let local = self.backups.zone().local(now);
         let facts = Facts {
             // The tier is that of backups made by hand; the name and the slot say what it is.
@@ -63,7 +54,7 @@ impl Restores {
             packed: &snapshot.packed,
         };
         let made = Manifest { id: id.to_owned(), file: manifest::file(id), ..Manifest::new(facts) };
-        copy::bring(&self.vault, &made.file, &file)?;
+        copy::bring(&self.vault, &made.file, &scratch.former_packed())?;
         checker.check(&self.vault, &made)?;
         let checksum = manifest::checksum_file(id);
         let put = |name: &str, bytes: &[u8]| {
@@ -137,8 +128,8 @@ impl Restores {
         }
     }
 
-    /// Two in one second, or in the hour that comes twice, have two names.
-    fn free_id(&self, now: i64) -> String {
+    /// The name of the next one. Two in one second, or in the hour that comes twice, have two names.
+    pub(super) fn free_id(&self, now: i64) -> String {
         let names = self.vault.list().unwrap_or_default();
         let local = self.backups.zone().local(now);
         let id = |local: i64| format!("{PREFIX}{}", calendar::Civil::of(local).stamp());

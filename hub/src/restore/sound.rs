@@ -4,12 +4,11 @@
 //! write moves. A live file with that seal needs no second look: its pages are those that passed.
 
 use super::RestoreError;
-use crate::backup::check::{self, Examined};
-use crate::backup::contents::Contents;
+use crate::backup::contents::{self, Contents};
 use crate::backup::pack::{Hashing, pump};
 use crate::backup::snapshot;
 use crate::database::DatabaseError;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
@@ -22,7 +21,6 @@ const COUNTERS: [Range<usize>; 4] = [18..20, 24..28, 40..44, 92..100];
 
 /// A database that passed every check of SQLite's.
 pub(super) struct Sound {
-    pub(super) contents: Contents,
     seal: String,
 }
 
@@ -30,10 +28,9 @@ pub(super) struct Sound {
 pub(super) fn examine(next: &Path, what: &str) -> Result<Sound, RestoreError> {
     // The seal comes first: what rots after it differs from it.
     let seal = seal(next).map_err(|source| RestoreError::File { path: next.to_owned(), source })?;
-    let Examined { problems, contents } =
-        check::examine(next).map_err(|error| DatabaseError::new(next, &error))?;
-    match problems.first() {
-        None => Ok(Sound { contents, seal }),
+    let problems = still(next).and_then(|conn| contents::integrity_problems(&conn));
+    match problems.map_err(|error| DatabaseError::new(next, &error))?.first() {
+        None => Ok(Sound { seal }),
         Some(problem) => Err(RestoreError::Unusable {
             what: what.to_owned(),
             reason: format!("integrity_check says: {}", problem.replace('\n', " ")),
@@ -53,6 +50,20 @@ impl Sound {
         fs::remove_file(scratch).map_err(failed)?;
         Ok(found == self.seal)
     }
+
+    /// What the tables of the checked file hold. The error says why its bytes are not those that were checked.
+    pub(super) fn contents(&self, next: &Path) -> Result<Contents, String> {
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", next.display());
+        if seal(next).map_err(|error| failed(&error))? != self.seal {
+            return Err(failed(&"it changed after it was checked"));
+        }
+        still(next).and_then(|conn| contents::read(&conn)).map_err(|error| failed(&error))
+    }
+}
+
+/// Only one thread has the connection, so that SQLite need not lock each call.
+fn still(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
 /// Of a file in rollback mode that nobody writes to.

@@ -3,16 +3,14 @@
 use super::choice::{Target, What, as_file};
 use super::unpack::{UnpackError, unpack};
 use super::{RestoreError, Restores, record, replay};
-use crate::backup::check;
-use crate::backup::contents;
+use crate::backup::check::{self, Depth, Examined};
+use crate::backup::contents::Contents;
 use crate::backup::manifest::{MANIFEST_BYTES_MAX, Manifest, manifest_file};
 use crate::backup::pack::sha256;
 use crate::backup::vault::{self, FolderVault, Vault};
 use crate::backup::{Listed, calendar};
-use crate::database::DatabaseError;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -26,25 +24,34 @@ pub(crate) struct Source {
     pub(crate) label: String,
     /// Copies that were skipped, and what else a person should know.
     pub(crate) notes: Vec<String>,
+    /// What its tables hold, where that is known.
+    pub(super) contents: Option<Contents>,
 }
 
-/// Fetches into the new file `to` and checks it there.
-pub(super) fn fetch(restores: &Restores, what: &What, to: &Path) -> Result<Source, RestoreError> {
+/// Fetches into the new file `to` and checks it there, as deep as is asked: what comes with no manifest is always
+/// looked at whole.
+pub(super) fn fetch(
+    restores: &Restores,
+    what: &What,
+    to: &Path,
+    depth: Depth,
+) -> Result<Source, RestoreError> {
     match what {
-        What::Named(name) => named(restores, name, to),
+        What::Named(name) => named(restores, name, to, depth),
         What::Undo => {
             let mark = record::mark_in(&restores.database)?;
             let id = mark.and_then(|mark| mark.safety_copy).ok_or(RestoreError::NothingToUndo)?;
-            named(restores, &id, to)
+            named(restores, &id, to, depth)
         }
         What::At(target) => {
             let mut reasons = Vec::new();
             // A backup of a history that a restore has left leads nowhere; an older one may.
             for backup in older(restores, *target)? {
-                let mut source = from_vaults(restores, &backup, to)?;
+                let mut source = from_vaults(restores, &backup, to, depth)?;
                 match replay::up_to(restores, to, &backup.manifest, *target) {
                     Ok(notes) => {
                         source.notes.extend(notes);
+                        source.contents = None;
                         source.label = format!("{} ({target})", source.label);
                         return Ok(source);
                     }
@@ -57,19 +64,19 @@ pub(super) fn fetch(restores: &Restores, what: &What, to: &Path) -> Result<Sourc
     }
 }
 
-fn named(restores: &Restores, name: &str, to: &Path) -> Result<Source, RestoreError> {
+fn named(restores: &Restores, name: &str, to: &Path, depth: Depth) -> Result<Source, RestoreError> {
     let catalog = restores.backups.catalog();
     if let Some(backup) = catalog.backups.iter().find(|backup| backup.manifest.id == name) {
-        return from_vaults(restores, backup, to);
+        return from_vaults(restores, backup, to, depth);
     }
     if let Some(manifest) = restores.safety_copy(name) {
-        check::fetch(&restores.vault, &manifest, to)
+        check::fetch(&restores.vault, &manifest, to, depth)
             .map_err(|reason| RestoreError::Unusable { what: name.to_owned(), reason })?;
-        return Ok(fetched(name, &manifest.contents.foreign_key_violations, Vec::new()));
+        return Ok(fetched(name, &manifest.contents, Vec::new()));
     }
     // A backup whose manifests are all lost is still a file in a vault, and can be named as one.
     match as_file(name) {
-        Some(path) => from_file(&path, to),
+        Some(path) => from_file(&path, to, depth),
         None => Err(RestoreError::Unknown(name.to_owned())),
     }
 }
@@ -93,14 +100,19 @@ fn older(restores: &Restores, target: Target) -> Result<Vec<Listed>, RestoreErro
 }
 
 /// The first copy that passes its check now.
-fn from_vaults(restores: &Restores, backup: &Listed, to: &Path) -> Result<Source, RestoreError> {
+fn from_vaults(
+    restores: &Restores,
+    backup: &Listed,
+    to: &Path,
+    depth: Depth,
+) -> Result<Source, RestoreError> {
     let mut notes = Vec::new();
     for number in restores.backups.near_first(backup.copies.iter().map(|(number, _)| *number)) {
         let vault = restores.backups.vaults[number].vault.as_ref();
-        match check::fetch(vault, &backup.manifest, to) {
+        match check::fetch(vault, &backup.manifest, to, depth) {
             Ok(()) => {
                 let Manifest { id, contents, .. } = &backup.manifest;
-                return Ok(fetched(id, &contents.foreign_key_violations, notes));
+                return Ok(fetched(id, contents, notes));
             }
             Err(reason) => {
                 notes.push(format!("the copy in the vault {} was not used: {reason}", vault.name()))
@@ -111,15 +123,14 @@ fn from_vaults(restores: &Restores, backup: &Listed, to: &Path) -> Result<Source
 }
 
 /// Backups hold what was there, also rows without their parent: these are said, not refused.
-fn fetched(label: &str, violations: &BTreeMap<String, u64>, mut notes: Vec<String>) -> Source {
-    notes.extend(
-        violations.iter().map(|(table, rows)| format!("{rows} rows of {table} name a row that is not there")),
-    );
-    Source { label: label.to_owned(), notes }
+fn fetched(label: &str, contents: &Contents, mut notes: Vec<String>) -> Source {
+    let orphans = contents.foreign_key_violations.iter();
+    notes.extend(orphans.map(|(table, rows)| format!("{rows} rows of {table} name a row that is not there")));
+    Source { label: label.to_owned(), notes, contents: Some(contents.clone()) }
 }
 
 /// A file that somebody names.
-fn from_file(path: &Path, to: &Path) -> Result<Source, RestoreError> {
+fn from_file(path: &Path, to: &Path, depth: Depth) -> Result<Source, RestoreError> {
     let what = path.display().to_string();
     let unusable = |reason: String| RestoreError::Unusable { what: what.clone(), reason };
     if !path.exists() {
@@ -129,33 +140,28 @@ fn from_file(path: &Path, to: &Path) -> Result<Source, RestoreError> {
     if !path.is_file() {
         return Err(unusable("it is no file".to_owned()));
     }
-    let mut notes = Vec::new();
     check_sum(path).map_err(unusable)?;
-    let is_packed = path.extension().is_some_and(|ending| ending == "gz");
-    match manifest_beside(path) {
-        Some((vault, manifest)) => check::fetch(&vault, &manifest, to).map_err(unusable)?,
-        None if is_packed => unpack(path, to).map_err(|error| match error {
+    if let Some((vault, manifest)) = manifest_beside(path) {
+        check::fetch(&vault, &manifest, to, depth).map_err(unusable)?;
+        return Ok(fetched(&what, &manifest.contents, Vec::new()));
+    }
+    if path.extension().is_some_and(|ending| ending == "gz") {
+        unpack(path, to).map_err(|error| match error {
             UnpackError::Io(error) => unusable(in_words(&error)),
             error => unusable(error.to_string()),
-        })?,
-        None => copy(path, to).map_err(unusable)?,
+        })?;
+    } else {
+        copy(path, to).map_err(unusable)?;
     }
     if !has_header(to).map_err(|error| unusable(in_words(&error)))? {
         return Err(unusable("it is not a SQLite database".to_owned()));
     }
-    let problems = || contents::integrity_problems(&Connection::open(to)?);
-    match problems() {
-        Ok(problems) if problems.is_empty() => {}
-        Ok(problems) => {
-            return Err(unusable(format!("integrity_check says: {}", problems[0].replace('\n', " "))));
-        }
-        Err(error) => return Err(unusable(error.to_string())),
+    let Examined { problems, contents } = check::examine(to).map_err(|error| unusable(error.to_string()))?;
+    if let Some(problem) = problems.first() {
+        return Err(unusable(format!("integrity_check says: {}", problem.replace('\n', " "))));
     }
-    if manifest_beside(path).is_none() {
-        notes.push("no manifest is beside it: its tables were compared with nothing".to_owned());
-    }
-    let violations = Connection::open(to).and_then(|conn| contents::foreign_key_violations(&conn));
-    Ok(fetched(&what, &violations.map_err(|error| DatabaseError::new(to, &error))?, notes))
+    let note = "no manifest is beside it: its tables were compared with nothing".to_owned();
+    Ok(fetched(&what, &contents, vec![note]))
 }
 
 /// The `.sha256` beside a file, when there is one.

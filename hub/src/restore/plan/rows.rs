@@ -3,7 +3,6 @@
 use rusqlite::Connection;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
 use tt_migrations::quote::ident;
 
 /// How the rows of one table would change.
@@ -20,39 +19,37 @@ pub(crate) struct TableChanges {
 }
 
 /// The columns of a table, and its primary key.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Shape {
     columns: Vec<String>,
     key: Vec<String>,
 }
 
-/// Programs' tables that differ between the live database and the file. The live connection is in a transaction.
+/// Programs' tables that differ between two databases that nobody writes to. A table of one shape that `is_equal`
+/// vouches for is not read.
 pub(super) fn compare(
     live: &Connection,
     restored: &Connection,
-    fetched: &Path,
+    is_equal: &dyn Fn(&str) -> bool,
 ) -> rusqlite::Result<BTreeMap<String, TableChanges>> {
     let (here, there) = (shapes(live)?, shapes(restored)?);
-    // A file cannot be attached inside of a transaction, so the live file is attached to the fetched one.
-    let path = live.path().unwrap_or_default();
-    let conn = Connection::open(fetched)?;
-    conn.busy_timeout(super::super::PATIENCE)?;
-    conn.execute("ATTACH ?1 AS live", [path])?;
-    let moment = conn.unchecked_transaction()?;
+    let conn = Connection::open_in_memory()?;
+    for (name, of) in [("live", live), ("restored", restored)] {
+        conn.execute(&format!("ATTACH ?1 AS {name}"), [of.path().unwrap_or_default()])?;
+    }
     let mut changes = BTreeMap::new();
     for (name, shape) in &here {
         let change = match there.get(name) {
-            None => TableChanges {
-                removed: count(&moment, "live", name)?,
-                shape: true,
-                ..TableChanges::default()
-            },
-            Some(other) => differences(&moment, name, shape, other)?,
+            None => {
+                TableChanges { removed: count(&conn, "live", name)?, shape: true, ..TableChanges::default() }
+            }
+            Some(other) if shape == other && is_equal(name) => continue,
+            Some(other) => differences(&conn, name, shape, other)?,
         };
         changes.insert(name.clone(), change);
     }
     for name in there.keys().filter(|name| !here.contains_key(*name)) {
-        let added = count(&moment, "main", name)?;
+        let added = count(&conn, "restored", name)?;
         changes.insert(name.clone(), TableChanges { added, shape: true, ..TableChanges::default() });
     }
     changes.retain(|_, change| *change != TableChanges::default());
@@ -97,44 +94,54 @@ fn differences(
         live.columns.iter().filter(|name| restored.columns.contains(name)).collect();
     columns.sort();
     let shape = columns.len() != live.columns.len() || columns.len() != restored.columns.len();
-    let table = ident(table);
-    if live.key.is_empty() || live.key != restored.key {
-        let list: Vec<String> = columns.iter().map(|name| ident(name)).collect();
-        let list = list.join(", ");
-        // Each row with the number of its equals, so that a bag is compared and not a set.
-        let bag =
-            |schema: &str| format!("SELECT count(*) AS _n, {list} FROM {schema}.{table} GROUP BY {list}");
-        let only = |one: &str, other: &str| {
-            number(conn, &format!("SELECT coalesce(sum(_n), 0) FROM ({} EXCEPT {})", bag(one), bag(other)))
-        };
-        return Ok(TableChanges {
-            added: only("main", "live")?,
-            removed: only("live", "main")?,
-            changed: 0,
-            shape,
-        });
+    if live.key.is_empty() || live.key != restored.key || has_null(conn, table, &live.key)? {
+        return bags(conn, table, &columns, shape);
     }
     let same = |names: &mut dyn Iterator<Item = &String>| {
         let pairs: Vec<String> = names.map(|name| format!("a.{0} IS b.{0}", ident(name))).collect();
         pairs.join(" AND ")
     };
-    let on = same(&mut live.key.iter());
-    let only = |one: &str, other: &str| {
-        let sql = format!(
-            "SELECT count(*) FROM {one}.{table} a WHERE NOT EXISTS (SELECT 1 FROM {other}.{table} b WHERE {on})"
-        );
-        number(conn, &sql)
-    };
+    let on: Vec<String> = live.key.iter().map(|name| format!("a.{0} = b.{0}", ident(name))).collect();
     let rest = same(&mut columns.into_iter().filter(|name| !live.key.contains(name)));
-    let changed = if rest.is_empty() {
-        0
-    } else {
-        number(
-            conn,
-            &format!("SELECT count(*) FROM main.{table} a JOIN live.{table} b ON {on} WHERE NOT ({rest})"),
-        )?
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(NOT ({rest})), 0) FROM restored.{table} a JOIN live.{table} b ON {on}",
+        rest = if rest.is_empty() { "1" } else { &rest },
+        table = ident(table),
+        on = on.join(" AND ")
+    );
+    let (both, changed): (i64, i64) = conn.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let only =
+        |schema| Ok::<_, rusqlite::Error>(count(conn, schema, table)?.saturating_sub(both.unsigned_abs()));
+    Ok(TableChanges {
+        added: only("restored")?,
+        removed: only("live")?,
+        changed: changed.unsigned_abs(),
+        shape,
+    })
+}
+
+/// SQLite lets most primary keys be NULL, and then it is none.
+fn has_null(conn: &Connection, table: &str, key: &[String]) -> rusqlite::Result<bool> {
+    let null: Vec<String> = key.iter().map(|name| format!("{} IS NULL", ident(name))).collect();
+    let (table, null) = (ident(table), null.join(" OR "));
+    let any = |schema| format!("EXISTS (SELECT 1 FROM {schema}.{table} WHERE {null})");
+    conn.query_row(&format!("SELECT {} OR {}", any("live"), any("restored")), [], |row| row.get(0))
+}
+
+/// Each row with the number of its equals, so that a bag is compared and not a set.
+fn bags(conn: &Connection, table: &str, columns: &[&String], shape: bool) -> rusqlite::Result<TableChanges> {
+    let list: Vec<String> = columns.iter().map(|name| ident(name)).collect();
+    let (table, list) = (ident(table), list.join(", "));
+    let bag = |schema: &str| format!("SELECT count(*) AS _n, {list} FROM {schema}.{table} GROUP BY {list}");
+    let only = |one: &str, other: &str| {
+        number(conn, &format!("SELECT coalesce(sum(_n), 0) FROM ({} EXCEPT {})", bag(one), bag(other)))
     };
-    Ok(TableChanges { added: only("main", "live")?, removed: only("live", "main")?, changed, shape })
+    Ok(TableChanges {
+        added: only("restored", "live")?,
+        removed: only("live", "restored")?,
+        changed: 0,
+        shape,
+    })
 }
 
 #[cfg(test)]
@@ -148,7 +155,8 @@ mod tests {
             let path = dir.path().join(name);
             let conn = Connection::open(&path).unwrap();
             conn.execute_batch(
-                "CREATE TABLE k(a TEXT, b INTEGER, n, PRIMARY KEY(a, b)); CREATE TABLE bag(x, y); CREATE TABLE same(i INTEGER PRIMARY KEY)",
+                "CREATE TABLE k(a TEXT, b INTEGER, n, PRIMARY KEY(a, b)); CREATE TABLE bag(x, y); CREATE TABLE same(i INTEGER PRIMARY KEY);
+                 CREATE TABLE nulls(t TEXT PRIMARY KEY, v); INSERT INTO nulls VALUES (NULL, 1), (NULL, 1), ('a', 1)",
             )
             .unwrap();
             conn.execute_batch(rows).unwrap();
@@ -157,7 +165,7 @@ mod tests {
         let live = make(
             "live.db",
             "INSERT INTO k VALUES ('a', 1, 1), ('a', 2, NULL), ('gone', 1, 1); INSERT INTO bag VALUES (1, 2), (1, 2), (3, NULL);
-             INSERT INTO same VALUES (1); CREATE TABLE later(i INTEGER PRIMARY KEY, v); INSERT INTO later VALUES (1, 1), (2, 2);
+             INSERT INTO same VALUES (1); INSERT INTO nulls VALUES (NULL, 1); CREATE TABLE later(i INTEGER PRIMARY KEY, v); INSERT INTO later VALUES (1, 1), (2, 2);
              ALTER TABLE same ADD COLUMN more",
         );
         let then = make(
@@ -165,9 +173,15 @@ mod tests {
             "INSERT INTO k VALUES ('a', 1, 1), ('a', 2, 5), ('back', 1, 1), ('back', 2, 1); INSERT INTO bag VALUES (1, 2), (3, NULL);
              INSERT INTO same VALUES (1)",
         );
-        let (live, restored) = (Connection::open(live).unwrap(), Connection::open(&then).unwrap());
-        let live = live.unchecked_transaction().unwrap();
-        let found = compare(&live, &restored, &then).unwrap();
+        let (live, restored) = (Connection::open(live).unwrap(), Connection::open(then).unwrap());
+        let found = compare(&live, &restored, &|_| false).unwrap();
+        assert_eq!(
+            compare(&live, &restored, &|table| table == "same").unwrap(),
+            found,
+            "its shape is another"
+        );
+        let vouched = compare(&live, &restored, &|table| table == "bag").unwrap();
+        assert!(!vouched.contains_key("bag") && vouched.len() == found.len() - 1, "{vouched:?}");
         let change = |added, removed, changed, shape| TableChanges { added, removed, changed, shape };
         assert_eq!(
             found,
@@ -175,6 +189,7 @@ mod tests {
                 ("bag".to_owned(), change(1, 2, 0, false)),
                 ("k".to_owned(), change(2, 1, 1, false)),
                 ("later".to_owned(), change(0, 2, 0, true)),
+                ("nulls".to_owned(), change(2, 3, 0, false)),
                 ("same".to_owned(), change(0, 0, 0, true)),
             ])
         );
