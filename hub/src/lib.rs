@@ -3,6 +3,7 @@
 //! `link` carries frames, `engine` joins sessions to the `store`, `devices` and `ca` decide who may talk.
 //! `daemon` runs all of it; `cli` is the program, which reaches a running daemon through `control`.
 
+mod background;
 mod backup;
 pub mod ca;
 pub mod cli;

@@ -6,6 +6,7 @@
 mod shape;
 
 use super::{CliError, Place, output};
+use crate::background;
 use crate::backup::{BackupError, BackupLock, Backups, Listed, Outcome, Problem, Tier};
 use crate::clock;
 use crate::config::Config;
@@ -52,6 +53,7 @@ impl Work {
 
 pub(super) fn make(place: &Place, arguments: &MakeArguments) -> Result<(), CliError> {
     let work = Work::begin(place)?;
+    background::give_way();
     let lock = work.lock()?;
     let tiers = work.backups.wanted(arguments.tier, work.now);
     let Outcome { backups, problems } = work.backups.make(&lock, &tiers, work.now)?;
@@ -75,6 +77,7 @@ pub(super) fn list(place: &Place) -> Result<(), CliError> {
 
 pub(super) fn verify(place: &Place, arguments: &VerifyArguments) -> Result<(), CliError> {
     let work = Work::begin(place)?;
+    background::give_way();
     let lock = work.lock()?;
     let Outcome { backups, problems } = work.backups.verify(&lock, arguments.id.as_deref(), work.now)?;
     print_list(place, &work, &backups)?;

@@ -1,6 +1,7 @@
 //! `drill`: rehearses a restore now, as the daemon does every day.
 
 use super::{CliError, Place, output};
+use crate::background;
 use crate::clock;
 use crate::config::Config;
 use crate::folder::Folder;
@@ -11,6 +12,7 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
     let folder = Folder::of_hub(&std::path::absolute(&place.data)?)?;
     let config = Config::read(&folder)?;
     let restores = Restores::open(&folder, &config.backup)?;
+    background::give_way();
     let now = clock::now().0.div_euclid(1_000);
     let chance = Chance { dice: now.unsigned_abs(), now, keep_days: config.journal.keep_days };
     let drill = restores.drill(&restores.backups.lock()?, chance)?;

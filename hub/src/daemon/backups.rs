@@ -1,9 +1,10 @@
 //! Makes the backups that are due while the daemon runs: looks once a minute, and makes up what was missed.
 //!
-//! The work is done on a thread for blocking work and on a connection of its own, so that no merge waits. The
+//! The work is done on a thread that gives way and on a connection of its own, so that no merge waits. The
 //! vaults are read only when a new slot has begun; after a run that failed, the pause doubles up to an hour.
 
 use super::alarms::Alarms;
+use crate::background;
 use crate::backup::{BackupError, BackupLock, Backups, Tier, calendar};
 use crate::clock;
 use crate::restore::Restores;
@@ -38,13 +39,15 @@ pub(super) async fn keep(restores: Restores, keep_days: u32) {
     loop {
         looks.tick().await;
         let looked = spawn_blocking(move || {
-            schedule.look(clock::now().0.div_euclid(1_000));
-            schedule
+            background::on_own_thread(|| {
+                schedule.look(clock::now().0.div_euclid(1_000));
+                schedule
+            })
         });
         schedule = match looked.await {
-            Ok(schedule) => schedule,
-            Err(error) => {
-                tracing::error!(%error, "no backup is made by itself any more: restart the hub and report its log");
+            Ok(Some(schedule)) => schedule,
+            _ => {
+                tracing::error!("no backup is made by itself any more: restart the hub and report its log");
                 return;
             }
         };

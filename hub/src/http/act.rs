@@ -4,6 +4,7 @@ use super::Web;
 use super::answer::{Refusal, told};
 use super::read::At;
 use super::serve::Peer;
+use crate::background;
 use crate::backup::{BackupError, Outcome, Tier};
 use crate::clock;
 use crate::control::decision::{DECISIONS_MAX, Wish};
@@ -140,7 +141,11 @@ async fn on_backups(
     web: &Arc<Web>,
     work: impl FnOnce(&Web) -> Result<Json, Refusal> + Send + 'static,
 ) -> Result<Json, Refusal> {
-    let done = web.heavy(work).await;
+    let gives_way = move |web: &Web| {
+        let done = background::on_own_thread(|| work(web));
+        done.unwrap_or_else(|| Err(Refusal::trouble("the work has ended before it was done")))
+    };
+    let done = web.heavy(gives_way).await;
     // What was known of the vaults is old now.
     *web.slow.lock().await = None;
     done

@@ -15,6 +15,8 @@ use tt_migrations::durable;
 /// Names of files that are not whole begin and end so.
 const UNFINISHED: (&str, &str) = (".", ".new");
 const BUFFER_BYTES: usize = 256 << 10;
+/// Handed to the disk at a time. With a whole backup at its end, a station's commit could wait for all of it.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// A folder as a vault.
 #[derive(Clone, Debug)]
@@ -29,6 +31,9 @@ pub(crate) struct FolderVault {
 
 struct FolderUpload {
     file: Option<BufWriter<File>>,
+    written: u64,
+    /// Of those, what the disk has begun to write.
+    begun: u64,
     temporary: PathBuf,
     path: PathBuf,
 }
@@ -99,7 +104,7 @@ impl Vault for FolderVault {
         remove(&temporary)?;
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         let file = Some(BufWriter::with_capacity(BUFFER_BYTES, opened));
-        Ok(Box::new(FolderUpload { file, temporary, path }))
+        Ok(Box::new(FolderUpload { file, written: 0, begun: 0, temporary, path }))
     }
 
     fn read(&self, file: &str) -> io::Result<Box<dyn Read + '_>> {
@@ -142,12 +147,27 @@ fn remove(path: &Path) -> io::Result<()> {
 
 impl Write for FolderUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.as_mut().map_or_else(|| Err(closed()), |file| file.write(bytes))
+        let file = self.file.as_mut().ok_or_else(closed)?;
+        let written = file.write(bytes)?;
+        self.written += written as u64;
+        if self.written - self.begun >= PIECE_BYTES {
+            file.flush()?;
+            begin_writing(file.get_ref(), self.begun);
+            self.begun = self.written;
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.as_mut().map_or_else(|| Err(closed()), Write::flush)
     }
+}
+
+/// The system begins to write what it has of the file from there on, and does not wait for it. What the disk has already
+/// it forgets, so that whoever reads it back asks the disk (`posix_fadvise(2)`).
+fn begin_writing(file: &File, from: u64) {
+    // It is advice: where it is not taken, the file is written all the same.
+    let _ = rustix::fs::fadvise(file, from, None, rustix::fs::Advice::DontNeed);
 }
 
 fn closed() -> io::Error {
@@ -159,6 +179,7 @@ impl Upload for FolderUpload {
         let file = self.file.take().ok_or_else(closed)?;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
+        begin_writing(&file, 0);
         durable::put_in_place(&self.temporary, &self.path)
     }
 }
