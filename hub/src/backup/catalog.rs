@@ -6,7 +6,7 @@ use super::retention::Entry;
 use super::tier::Tier;
 use super::vault::{self, Vault};
 use std::collections::{BTreeMap, BTreeSet};
-use tt_protocol::number::{Epoch, Millis, Version};
+use tt_protocol::number::{Epoch, Version};
 
 /// A vault and the tiers that it takes.
 pub(crate) struct Placed {
@@ -180,7 +180,6 @@ fn state_of(own: &Manifest, chosen: &Manifest) -> CopyState {
 pub(crate) struct Verified {
     pub(crate) epoch: Epoch,
     pub(crate) version: Version,
-    pub(crate) taken_at: Millis,
 }
 
 /// The backups of which this vault has such a copy.
@@ -190,11 +189,9 @@ pub(crate) fn verified(vault: &dyn Vault, names: &[String]) -> Vec<Verified> {
     let good = read.filter(|manifest| {
         manifest.verified.is_some() && manifest.damaged.is_none() && names.contains(&manifest.file)
     });
-    good.filter_map(|manifest| {
-        let taken_at = Millis(super::calendar::moment(&manifest.taken_at)? * 1_000);
-        Some(Verified { epoch: Epoch(manifest.epoch), version: Version(manifest.version), taken_at })
-    })
-    .collect()
+    let one =
+        |manifest: Manifest| Verified { epoch: Epoch(manifest.epoch), version: Version(manifest.version) };
+    good.map(one).collect()
 }
 
 fn read_manifest(vault: &dyn Vault, id: &str) -> Result<Manifest, String> {

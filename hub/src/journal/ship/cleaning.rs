@@ -22,8 +22,8 @@ impl Shipper<'_> {
             return;
         }
         self.cleaned_at = Some(now);
-        let backups = self.backups.1.iter().map(|backup| (backup.version, backup.taken_at)).collect();
-        let rule = Rule { keep_days, now, backups, shipped: Lsn(u64::MAX - 1) };
+        let backups = self.backups.1.iter().map(|backup| (backup.epoch, backup.version)).collect();
+        let rule = Rule { keep_days, backups, shipped: Lsn(u64::MAX - 1) };
         if let Err(error) = self.clean_vault(&rule) {
             tracing::warn!(%error, vault = self.root.name(), "old segments of the journal stay in the vault");
         }

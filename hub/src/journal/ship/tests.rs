@@ -130,7 +130,7 @@ fn without_a_verified_backup_nothing_in_a_vault_is_safe() {
     let mut shipper = Shipper::new(&folder, &vault);
     let tail = hub.write(1);
     assert_eq!(shipper.round(tail, EPOCH).unwrap(), Version(0));
-    let backup = |version| Verified { epoch: EPOCH, version: Version(version), taken_at: Millis(0) };
+    let backup = |version| Verified { epoch: EPOCH, version: Version(version) };
     shipper.backups.1 = vec![backup(0)];
     assert_eq!(shipper.safe(tail, EPOCH), tail.version, "the backup and the journal from there on");
     assert_eq!(shipper.safe(tail, Epoch(2)), Version(0), "a backup of another epoch");
@@ -152,7 +152,7 @@ fn what_no_backup_needs_any_more_goes_from_the_vault_and_from_here_and_does_not_
         shipper.round(hub.write(number * day), EPOCH).unwrap();
     }
     let tail = hub.store.tail().unwrap();
-    shipper.backups.1 = vec![Verified { epoch: EPOCH, version: Version(5), taken_at: Millis(5 * day) }];
+    shipper.backups.1 = vec![Verified { epoch: EPOCH, version: Version(5) }];
     shipper.clean_up(2, Some(tail.last), Millis(10 * day));
     shipper.round(tail, EPOCH).unwrap();
     let (left, kept) = (here(&hub), there(&vault));
