@@ -6,6 +6,7 @@
 //! `make`, `verify` and `prune` carry it out under one lock per hub. One bad vault never harms the others.
 
 mod alert;
+mod asking;
 pub(crate) mod calendar;
 mod catalog;
 pub(crate) mod check;
@@ -31,6 +32,7 @@ pub(crate) mod zone;
 
 use crate::database::{self, DatabaseError};
 use crate::folder::Folder;
+use asking::Patience;
 pub(crate) use catalog::{Catalog, CopyState, Listed, Placed, Verified, verified};
 pub(crate) use lock::BackupLock;
 pub(crate) use make::RESERVE_BYTES;
@@ -96,7 +98,7 @@ impl Backups {
         settings.check().map_err(BackupError::Settings)?;
         let place = |settings: &settings::VaultSettings| {
             let vault = vault::open(folder.path(), settings).map_err(BackupError::Settings)?;
-            Ok(Placed { vault, takes: settings.tiers.clone() })
+            Ok(Placed { vault: vault.into(), takes: settings.tiers.clone() })
         };
         Ok(Self {
             database: folder.database(),
@@ -110,9 +112,35 @@ impl Backups {
         })
     }
 
-    /// What backups there are, and what is wrong with them by their manifests.
+    /// What backups there are, and what is wrong with them by their manifests. For who works on them: a vault that is
+    /// slow is waited for.
     pub(crate) fn catalog(&self) -> Catalog {
-        Catalog::read(&self.vaults)
+        Catalog::read(&self.vaults, self.patience())
+    }
+
+    /// The same for who only looks: a vault that does not answer soon is said to do so.
+    pub(crate) fn glance(&self) -> Catalog {
+        Catalog::read(&self.vaults, Patience::default())
+    }
+
+    /// What each vault answers to a question, in their order, asked with the patience of a catalog. None: it does not
+    /// answer, or did not when the catalog was read.
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        catalog: &Catalog,
+        question: impl Fn(&dyn vault::Vault) -> T + Clone + Send + 'static,
+    ) -> Vec<Option<T>> {
+        let is_heard = |number: &usize| !catalog.silent.contains(number);
+        let heard: Vec<usize> = (0..self.vaults.len()).filter(is_heard).collect();
+        let vaults: Vec<Placed> = heard.iter().map(|number| self.vaults[*number].clone()).collect();
+        let mut answers: Vec<Option<T>> = self.vaults.iter().map(|_| None).collect();
+        let all = asking::all(&vaults, catalog.patience, question);
+        heard.into_iter().zip(all).for_each(|(number, answer)| answers[number] = answer);
+        answers
+    }
+
+    const fn patience(&self) -> Patience {
+        if self.at_once { Patience::Whole } else { Patience::InTurn }
     }
 
     /// `DIR/backups`, where the logs are.
@@ -132,7 +160,12 @@ impl Backups {
 
     /// Tiers that should have a backup by now and have none, finest first. `now` is in seconds since 1970.
     pub(crate) fn due(&self, now: i64) -> Vec<Tier> {
-        due::due(&self.plans, &self.catalog().entries(), self.present(), now, &self.zone)
+        self.due_beside(&self.catalog(), now)
+    }
+
+    /// The same by what is there.
+    pub(crate) fn due_beside(&self, catalog: &Catalog, now: i64) -> Vec<Tier> {
+        due::due(&self.plans, &catalog.entries(), self.present(), now, &self.zone)
     }
 
     /// How far the database is; None when it cannot be asked.

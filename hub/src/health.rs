@@ -109,8 +109,8 @@ pub(crate) fn look(
     now: i64,
 ) -> Result<Report, BackupError> {
     let opened = Backups::open(folder, settings)?;
-    let catalog = opened.catalog();
-    let standing = Standing::read(&folder.journal(), opened.places(), Millis(now * 1_000));
+    let catalog = opened.glance();
+    let standing = Standing::read(&folder.journal(), (Some(&opened), &catalog), Millis(now * 1_000));
     let mut checks = vec![database::file(folder), daemon];
     checks.extend(besides(folder, &opened, &catalog, &standing, now));
     Ok(Report { checks })
@@ -127,6 +127,6 @@ pub(crate) fn besides(
     let drill = drill::last(backups.root());
     let facts = Facts { backups, catalog, standing, drill: drill.as_ref(), now };
     let mut checks = backups::all(&facts);
-    checks.push(space::disks(folder, backups));
+    checks.push(space::disks(folder, backups, catalog));
     checks
 }

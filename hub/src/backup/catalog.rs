@@ -1,16 +1,20 @@
 //! What backups there are: read from the manifests in all vaults, and from nothing else.
 
+use super::asking::{self, Patience};
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest, manifest_file, parse_name};
 use super::record::{Kind, Problem};
 use super::retention::Entry;
 use super::tier::Tier;
 use super::vault::{self, Vault};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
 use tt_protocol::number::{Epoch, Version};
 
 /// A vault and the tiers that it takes.
+#[derive(Clone)]
 pub(crate) struct Placed {
-    pub(crate) vault: Box<dyn Vault>,
+    pub(crate) vault: Arc<dyn Vault>,
     pub(crate) takes: Vec<Tier>,
 }
 
@@ -44,6 +48,16 @@ pub(crate) struct Catalog {
     pub(crate) problems: Vec<Problem>,
     /// What the vaults list; None for one that cannot be listed.
     pub(crate) names: Vec<Option<Vec<String>>>,
+    /// The numbers of those that did not answer at all.
+    pub(crate) silent: BTreeSet<usize>,
+    /// How long a vault was waited for.
+    pub(crate) patience: Patience,
+}
+
+/// What is in one vault.
+struct Found {
+    names: io::Result<Vec<String>>,
+    manifests: Vec<(String, Result<Manifest, String>)>,
 }
 
 impl CopyState {
@@ -76,26 +90,28 @@ impl Listed {
 }
 
 impl Catalog {
-    /// Reads the manifests of all vaults.
-    pub(crate) fn read(vaults: &[Placed]) -> Self {
-        let mut catalog = Self::default();
+    /// Reads the manifests of all vaults, of each at the same time.
+    pub(super) fn read(vaults: &[Placed], patience: Patience) -> Self {
+        let mut catalog = Self { patience, ..Self::default() };
         let mut found: BTreeMap<String, BTreeMap<usize, Result<Manifest, String>>> = BTreeMap::new();
-        for (number, placed) in vaults.iter().enumerate() {
-            let vault = placed.vault.as_ref();
-            let names = match vault.list() {
-                Ok(names) => Some(names),
-                Err(error) => {
-                    let (name, place) = (vault.name(), vault.place());
-                    let what = format!("the vault {name} at {place} cannot be listed: {error}");
-                    catalog.problems.push(Problem::warning(what));
-                    None
+        for (number, answer) in asking::all(vaults, patience, Found::read).into_iter().enumerate() {
+            let vault = vaults[number].vault.as_ref();
+            let (names, manifests, why) = match answer {
+                Some(Found { names: Ok(names), manifests }) => (Some(names), manifests, None),
+                Some(Found { names: Err(error), .. }) => (None, Vec::new(), Some(error.to_string())),
+                None => {
+                    catalog.silent.insert(number);
+                    (None, Vec::new(), Some("it does not answer".to_owned()))
                 }
             };
-            let ids = names.iter().flatten().filter_map(|name| parse_name(name));
-            for (id, _) in ids.filter(|(_, ending)| *ending == "json") {
-                found.entry(id.to_owned()).or_default().insert(number, read_manifest(vault, id));
+            for (id, manifest) in manifests {
+                found.entry(id).or_default().insert(number, manifest);
             }
             catalog.names.push(names);
+            catalog.problems.extend(why.map(|why| {
+                let (name, place) = (vault.name(), vault.place());
+                Problem::warning(format!("the vault {name} at {place} cannot be listed: {why}"))
+            }));
         }
         for (id, manifests) in found {
             catalog.add(vaults, &id, &manifests);
@@ -123,6 +139,9 @@ impl Catalog {
             }
             let has_file = self.names[number].as_ref().map(|names| names.contains(&manifest.file));
             let state = match (has_file, read) {
+                (None, _) if self.silent.contains(&number) => {
+                    CopyState::Failed("the vault does not answer".to_owned())
+                }
                 (None, _) => CopyState::Failed("the vault cannot be listed".to_owned()),
                 (Some(false), _) | (_, None) => CopyState::Missing,
                 (_, Some(Err(reason))) => CopyState::Damaged(reason.clone()),
@@ -161,6 +180,16 @@ impl Catalog {
     pub(crate) fn has(&self, id: &str) -> bool {
         let mut names = self.names.iter().flatten().flatten().filter_map(|name| parse_name(name));
         names.any(|(other, _)| other == id)
+    }
+}
+
+impl Found {
+    fn read(vault: &dyn Vault) -> Self {
+        let names = vault.list();
+        let ids = names.iter().flatten().filter_map(|name| parse_name(name));
+        let ids = ids.filter(|(_, ending)| *ending == "json");
+        let manifests = ids.map(|(id, _)| (id.to_owned(), read_manifest(vault, id))).collect();
+        Self { names, manifests }
     }
 }
 

@@ -50,7 +50,7 @@ impl World {
             _ => TIERS.map(|plan| plan.tier).to_vec(),
         };
         let placed =
-            vaults.iter().map(|vault| Placed { vault: Box::new(vault.clone()), takes: takes(vault.name()) });
+            vaults.iter().map(|vault| Placed { vault: Arc::new(vault.clone()), takes: takes(vault.name()) });
         let root = dir.path().to_owned();
         let backups = Backups {
             database,

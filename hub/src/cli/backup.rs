@@ -70,7 +70,7 @@ pub(super) fn make(place: &Place, arguments: &MakeArguments) -> Result<(), CliEr
 
 pub(super) fn list(place: &Place) -> Result<(), CliError> {
     let work = Work::begin(place)?;
-    let catalog = work.backups.catalog();
+    let catalog = work.backups.glance();
     print_list(place, &work, &catalog.backups)?;
     settle(&catalog.problems)
 }

@@ -134,7 +134,7 @@ fn choose(restores: &Restores, arguments: &Arguments) -> Result<Option<What>, Cl
 }
 
 fn pick(restores: &Restores) -> Result<Option<What>, CliError> {
-    let catalog = restores.backups.catalog();
+    let catalog = restores.backups.glance();
     let newest_first: Vec<&Listed> = catalog.backups.iter().rev().collect();
     if newest_first.is_empty() {
         output::text("no backups yet: `tt-hub backup` makes one\n")?;

@@ -4,7 +4,7 @@
 //! replicated, an id space that fills up, a daemon that cannot write.
 
 use super::{CliError, Place, edges, output};
-use crate::backup::Backups;
+use crate::backup::{Backups, Catalog};
 use crate::clock;
 use crate::config::Config;
 use crate::database::{self, DatabaseError};
@@ -97,7 +97,7 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
 /// How the journal is, here and in the vaults. What cannot be read is said and is no failure of the command.
 fn journal(folder: &Folder) -> Json {
     let vaults = Config::read(folder).ok().and_then(|config| Backups::open(folder, &config.backup).ok());
-    match Standing::read(&folder.journal(), vaults.iter().flat_map(Backups::places), clock::now()) {
+    match Standing::read(&folder.journal(), (vaults.as_ref(), &Catalog::default()), clock::now()) {
         Ok(standing) => standing.to_json(),
         Err(error) => json!({ "error": error.to_string() }),
     }

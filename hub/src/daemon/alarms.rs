@@ -34,7 +34,7 @@ impl Alarms {
         self.looked = Some(now);
         let backups: &Backups = &restores.backups;
         let (catalog, drill) = (backups.catalog(), drill::last(restores.root()));
-        let standing = Standing::read(restores.journal(), backups.places(), Millis(now * 1_000));
+        let standing = Standing::read(restores.journal(), (Some(backups), &catalog), Millis(now * 1_000));
         let facts = Facts { backups, catalog: &catalog, standing: &standing, drill: drill.as_ref(), now };
         let known = self.known.get_or_insert_with(|| Breaches::read(restores.root()));
         let mut problems = known.follow(&overdue::all(&facts), now);

@@ -9,7 +9,7 @@
 use super::State;
 use crate::backup::calendar::{DAY, moment};
 use crate::backup::due::{AHEAD_MAX, credible};
-use crate::backup::{Backups, Catalog, Tier};
+use crate::backup::{Backups, Catalog, Placed, Tier};
 use crate::journal::reader::ReaderError;
 use crate::journal::standing::Standing;
 use crate::restore::drill::Drill;
@@ -98,12 +98,17 @@ fn freshness(facts: &Facts<'_>) -> Vec<Overdue> {
 fn vaults(facts: &Facts<'_>) -> Vec<Overdue> {
     let gone = |(number, _): &(usize, _)| facts.catalog.names[*number].is_none();
     let gone = facts.backups.vaults.iter().enumerate().filter(gone);
-    let gone: Vec<_> = gone.map(|(_, placed)| placed.vault.as_ref()).collect();
+    let gone: Vec<_> = gone.collect();
     let all = gone.len() == facts.backups.vaults.len();
     let state = if all { State::Critical } else { State::Warning };
-    let one = |vault: &&dyn crate::backup::vault::Vault| {
-        let (name, place) = (vault.name(), vault.place());
-        let what = format!("the vault {name} at {place} cannot be listed: is its disk there?");
+    let one = |(number, placed): &(usize, &Placed)| {
+        let (name, place) = (placed.vault.name(), placed.vault.place());
+        let what = match facts.catalog.silent.contains(number) {
+            true => {
+                format!("the vault {name} at {place} does not answer: is its machine on, and the line up?")
+            }
+            false => format!("the vault {name} at {place} cannot be listed: is its disk there?"),
+        };
         Overdue { check: "vaults", key: format!("vault {name}"), state, what }
     };
     gone.iter().map(one).collect()

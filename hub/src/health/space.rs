@@ -1,7 +1,7 @@
 //! Room on the disks of the database and of every vault.
 
 use super::{Check, State};
-use crate::backup::Backups;
+use crate::backup::{Backups, Catalog};
 use crate::folder::Folder;
 use crate::space::{Space, readable};
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 /// Parts of a disk that should stay free: one in so many.
 const FREE_SHARE: u64 = 10;
 
-pub(super) fn disks(folder: &Folder, backups: &Backups) -> Check {
+/// A vault that did not answer the catalog is not asked again.
+pub(super) fn disks(folder: &Folder, backups: &Backups, catalog: &Catalog) -> Check {
     let mut found = Vec::new();
     let mut seen: BTreeMap<String, Space> = BTreeMap::new();
     let mut look = |place: String, space: std::io::Result<Option<Space>>| match space {
@@ -23,7 +24,9 @@ pub(super) fn disks(folder: &Folder, backups: &Backups) -> Check {
         Err(error) => found.push((State::Warning, format!("the space of {place} is not known: {error}"))),
     };
     look("the database".to_owned(), Space::of(folder.path()).map(Some));
-    for placed in &backups.vaults {
+    let heard = |number: &usize| !catalog.silent.contains(number);
+    for number in (0..backups.vaults.len()).filter(heard) {
+        let placed = &backups.vaults[number];
         look(format!("the vault {}", placed.vault.name()), placed.vault.space());
     }
     let fine = seen.iter().map(|(place, space)| format!("{place}: {} free", readable(space.free)));

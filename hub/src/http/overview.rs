@@ -6,7 +6,7 @@
 use super::Web;
 use super::answer::Refusal;
 use crate::backup::calendar::moment;
-use crate::backup::{Backups, Listed, Tier};
+use crate::backup::{Backups, Catalog, Listed, Tier};
 use crate::clock;
 use crate::devices;
 use crate::health::{self, Check, State};
@@ -50,17 +50,17 @@ impl Slow {
     fn read(web: &Web) -> Result<Self, Refusal> {
         let now = clock::now();
         let opened = web.backups()?;
-        let catalog = opened.catalog();
-        let journal = Standing::read(&web.folder.journal(), opened.places(), now);
+        let catalog = opened.glance();
+        let journal = Standing::read(&web.folder.journal(), (Some(&opened), &catalog), now);
         let checks = health::besides(&web.folder, &opened, &catalog, &journal, now.0.div_euclid(1_000));
         Ok(Self {
             at: now.0,
             checks,
             last: last(&opened, &catalog.backups),
-            vaults: (0..opened.vaults.len()).map(|vault| vaulted(&opened, &catalog.backups, vault)).collect(),
+            vaults: (0..opened.vaults.len()).map(|vault| vaulted(&opened, &catalog, vault)).collect(),
             journal: journal
                 .map_or_else(|error| json!({ "error": error.to_string() }), |found| found.to_json()),
-            due: opened.due(now.0.div_euclid(1_000)).len(),
+            due: opened.due_beside(&catalog, now.0.div_euclid(1_000)).len(),
             drill: drill::last(opened.root()),
         })
     }
@@ -88,15 +88,16 @@ fn last(opened: &Backups, backups: &[Listed]) -> Vec<(Tier, String, i64, i64)> {
     last.into_iter().map(|((tier, _), (vault, taken, read))| (tier, vault, taken, read)).collect()
 }
 
-fn vaulted(opened: &Backups, backups: &[Listed], vault: usize) -> Vaulted {
+fn vaulted(opened: &Backups, catalog: &Catalog, vault: usize) -> Vaulted {
     let found = opened.vaults[vault].vault.as_ref();
-    let space = found.space().ok().flatten();
+    let is_silent = catalog.silent.contains(&vault);
+    let space = if is_silent { None } else { found.space().ok().flatten() };
     Vaulted {
         name: found.name().to_owned(),
         place: found.place(),
         free: space.map(|space| space.free),
         total: space.map(|space| space.total),
-        scrubbed: backups.iter().filter(|backup| good_in(backup, vault)).map(read_back).min(),
+        scrubbed: catalog.backups.iter().filter(|backup| good_in(backup, vault)).map(read_back).min(),
     }
 }
 

@@ -139,7 +139,7 @@ pub(super) async fn history(State(web): At, Query(pairs): Query<Vec<(String, Str
 pub(super) async fn backups(State(web): At) -> Answer {
     web.heavy(|web| {
         let opened = web.backups()?;
-        let catalog = opened.catalog();
+        let catalog = opened.glance();
         let list = catalog.backups.iter().map(|backup| view::backups::backup(backup, &opened.vaults));
         Ok(told(Json::Array(list.collect())))
     })
@@ -159,7 +159,7 @@ pub(super) async fn calendar(State(web): At, Query(days): Query<Days>) -> Answer
         let today = local(clock::now().0.div_euclid(1_000));
         let count = days.days.unwrap_or(30).clamp(1, DAYS_MAX);
         let mut cells: BTreeMap<_, Vec<(bool, Json)>> = BTreeMap::new();
-        for backup in opened.catalog().backups {
+        for backup in opened.glance().backups {
             let day = local(moment(&backup.manifest.taken_at).unwrap_or(0));
             let all = backup.copies.iter().all(|(_, state)| state.is_good());
             let state = if all {

@@ -5,6 +5,7 @@ use super::record::Lsn;
 use super::segment;
 use super::ship::PART;
 use crate::backup::vault::Vault;
+use crate::backup::{Backups, Catalog};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use tt_protocol::number::Millis;
@@ -29,13 +30,14 @@ pub(crate) struct Lag {
 }
 
 impl Standing {
-    /// Looks at the segments in the hub's folder and at the vaults.
+    /// Looks at the segments in the hub's folder and at the vaults, but those that the catalog
+    /// has found silent.
     ///
     /// # Errors
     /// When the hub's own journal cannot be read.
-    pub(crate) fn read<'v>(
+    pub(crate) fn read(
         folder: &Path,
-        vaults: impl Iterator<Item = &'v dyn Vault>,
+        (backups, catalog): (Option<&Backups>, &Catalog),
         now: Millis,
     ) -> Result<Self, ReaderError> {
         let own = Reader::of_folder(folder);
@@ -47,7 +49,11 @@ impl Standing {
                 bytes += entry.metadata().map_or(0, |metadata| metadata.len());
             }
         }
-        let vaults = vaults.map(|vault| lag(vault, (&own, reach), now)).collect();
+        let vaults = backups.map_or_else(Vec::new, |backups| {
+            let answers = backups.ask(catalog, |vault| Reader::of_vault(vault.part(PART)).reach());
+            let vaults = backups.places().zip(answers);
+            vaults.map(|(vault, answer)| lag(vault, answer, (&own, reach), now)).collect()
+        });
         Ok(Self { reach, segments, bytes, vaults })
     }
 
@@ -67,11 +73,17 @@ impl Standing {
     }
 }
 
-fn lag(vault: &dyn Vault, (reader, own): (&Reader, Option<Reach>), now: Millis) -> Lag {
+fn lag(
+    vault: &dyn Vault,
+    answer: Option<Result<Option<Reach>, ReaderError>>,
+    (reader, own): (&Reader, Option<Reach>),
+    now: Millis,
+) -> Lag {
     let name = vault.name().to_owned();
-    let (to, problem) = match Reader::of_vault(vault.part(PART)).reach() {
-        Ok(reach) => (reach, None),
-        Err(error) => (None, Some(error.to_string())),
+    let (to, problem) = match answer {
+        Some(Ok(reach)) => (reach, None),
+        Some(Err(error)) => (None, Some(error.to_string())),
+        None => (None, Some(format!("the vault {name} at {} does not answer", vault.place()))),
     };
     let Some(own) = own else {
         return Lag { vault: name, versions: Some(0), seconds: Some(0), problem };

@@ -36,13 +36,18 @@ impl World {
             Listed { manifest, copies: vaults.map(|(number, _)| (number, CopyState::Verified)).collect() }
         };
         let names = backups.vaults.iter().map(|_| Some(Vec::new())).collect();
-        let catalog = Catalog { backups: made.iter().map(listed).collect(), problems: Vec::new(), names };
+        let catalog = Catalog {
+            backups: made.iter().map(listed).collect(),
+            problems: Vec::new(),
+            names,
+            ..Catalog::default()
+        };
         Self { dir, backups, catalog, drill: None }
     }
 
     pub(crate) fn with<T>(&self, now: i64, ask: impl Fn(&Facts<'_>) -> T) -> T {
         let journal = Folder::new(self.dir.path()).journal();
-        let standing = &Standing::read(&journal, self.backups.places(), Millis(now * 1_000));
+        let standing = &Standing::read(&journal, (Some(&self.backups), &self.catalog), Millis(now * 1_000));
         let Self { backups, catalog, drill, .. } = self;
         ask(&Facts { backups, catalog, standing, drill: drill.as_ref(), now })
     }
