@@ -207,9 +207,20 @@ impl Backups {
         tier::slot(plan, now, &self.zone)
     }
 
+    /// Removes what a run that was cut off has left, where none is due that would do it: its scratch is as large as the
+    /// database.
+    pub(crate) fn tidy(&self, _lock: &BackupLock) -> Vec<Problem> {
+        Self::clear(&self.work());
+        self.clean(&self.catalog())
+    }
+
+    fn work(&self) -> PathBuf {
+        self.root.join(".work")
+    }
+
     /// The scratch folder, empty.
     fn scratch(&self) -> Result<PathBuf, BackupError> {
-        let path = self.root.join(".work");
+        let path = self.work();
         let failed = |source| BackupError::File { path: path.clone(), source };
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),

@@ -76,6 +76,9 @@ pub(crate) struct Arguments {
     /// Write the log as JSON lines. `TT_LOG` sets what is logged (default: info).
     #[arg(long)]
     log_json: bool,
+    /// Seconds after the start at which it is looked for the first time which backups are due.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true)]
+    first_look: u64,
 }
 
 /// Why the daemon did not start or could not go on.
@@ -146,7 +149,9 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
         .enable_all()
         .build()
         .map_err(|source| DaemonError::System { what: "threads", source })?;
-    let listening = runtime.block_on(Listening::begin(folder, config, authority, restores))?;
+    let first_look = Duration::from_secs(arguments.first_look);
+    let beginning = Listening::begin(folder, config, authority, (restores, first_look));
+    let listening = runtime.block_on(beginning)?;
     eprintln!("tt-hub ready quic={} http={}", listening.quic, listening.http);
     begin_log(arguments.log_json);
     if let Some(settled) = settled {
@@ -212,6 +217,8 @@ struct Listening {
     authority: Arc<Authority>,
     host: Host,
     restores: Restores,
+    /// After the start, of what backups are due.
+    first_look: Duration,
     keep_days: u32,
     keep: Keep,
     maintenance: upkeep::Settings,
@@ -224,7 +231,7 @@ impl Listening {
         folder: Folder,
         config: Config,
         authority: Authority,
-        restores: Restores,
+        (restores, first_look): (Restores, Duration),
     ) -> Result<Self, DaemonError> {
         let no_signals = |source| DaemonError::System { what: "signals", source };
         let stop = [
@@ -257,6 +264,7 @@ impl Listening {
             authority: Arc::new(authority),
             host,
             restores,
+            first_look,
             keep_days: config.journal.keep_days,
             keep,
             maintenance,
@@ -325,6 +333,7 @@ async fn serve_links(
         control,
         stop: [mut terminate, mut interrupt],
         restores,
+        first_look,
         keep_days,
         settings,
         access,
@@ -333,7 +342,7 @@ async fn serve_links(
     let snapshots = Snapshots::new(&folder, Arc::clone(shared))?;
     let web = Web::new(folder, settings, Line::new(Arc::clone(shared)), access);
     tokio::spawn(http::serve(web, http_listener));
-    tokio::spawn(backups::keep(restores, keep_days));
+    tokio::spawn(backups::keep(restores, keep_days, first_look));
     tokio::spawn(control.serve(shared.events.clone()));
     tokio::spawn(manager::keep_alive());
     manager::ready();

@@ -83,7 +83,7 @@ impl Backups {
     }
 
     /// Removes what runs that were cut off have left in the vaults.
-    fn clean(&self, catalog: &Catalog) -> Vec<Problem> {
+    pub(super) fn clean(&self, catalog: &Catalog) -> Vec<Problem> {
         let mut problems = catalog.problems.clone();
         for (number, placed) in self.vaults.iter().enumerate() {
             let listed = catalog.names[number].is_some();

@@ -30,11 +30,11 @@ struct Schedule {
     alarms: Alarms,
 }
 
-/// Goes on until the daemon stops. The first look is a minute after the start, when what devices had to hand in
-/// is in.
-pub(super) async fn keep(restores: Restores, keep_days: u32) {
+/// Goes on until the daemon stops. The first look is some time after the start, usually a minute, when what devices
+/// had to hand in is in.
+pub(super) async fn keep(restores: Restores, keep_days: u32, first_look: Duration) {
     let mut schedule = Schedule::new(restores, keep_days);
-    let mut looks = interval_at(first_look(), LOOK_EVERY);
+    let mut looks = interval_at(after(first_look), LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
@@ -54,8 +54,8 @@ pub(super) async fn keep(restores: Restores, keep_days: u32) {
     }
 }
 
-fn first_look() -> Instant {
-    Instant::now() + LOOK_EVERY
+fn after(time: Duration) -> Instant {
+    Instant::now() + time
 }
 
 impl Schedule {
@@ -92,10 +92,22 @@ impl Schedule {
     fn make(&self, now: i64) -> Result<(), BackupError> {
         let lock = self.backups().lock()?;
         let due = self.backups().due(now);
-        let made = if due.is_empty() { Ok(()) } else { self.make_due(&lock, &due, now) };
+        let made = if due.is_empty() {
+            self.tidy(&lock);
+            Ok(())
+        } else {
+            self.make_due(&lock, &due, now)
+        };
         // Backups that cannot be made now are no reason to let the old ones rot unseen.
         self.look_after_old(&lock, now);
         made
+    }
+
+    /// A vault that is away is told by who makes backups, and by who looks what is overdue.
+    fn tidy(&self, lock: &BackupLock) {
+        for problem in self.backups().tidy(lock) {
+            tracing::warn!(problem = problem.what, "what a run that was cut off has left may still be there");
+        }
     }
 
     fn make_due(&self, lock: &BackupLock, due: &[Tier], now: i64) -> Result<(), BackupError> {
@@ -179,6 +191,24 @@ mod tests {
         assert_eq!(schedule.backups().catalog().backups[5].manifest.tier, Tier::Hourly);
         schedule.look(NOON + 3 * 86_400);
         assert_eq!(count(&schedule), 9, "three days asleep, and a new month: one of each tier that went by");
+    }
+
+    #[test]
+    fn what_a_death_has_left_goes_at_the_next_start_also_when_nothing_is_due() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
+        let start = || Schedule::new(Restores::open(&folder, &settings).unwrap(), 35);
+        Connection::open(folder.database()).unwrap().execute_batch(state::TABLES).unwrap();
+        start().look(NOON);
+        let work = dir.path().join("backups/.work");
+        let half = dir.path().join("backups/secondary/.tablet_counter_yearly.db.gz.new");
+        std::fs::create_dir(&work).unwrap();
+        std::fs::write(work.join("snapshot.db.gz"), b"all of it").unwrap();
+        std::fs::write(&half, b"half of it").unwrap();
+        start().look(NOON + 60);
+        assert!(!work.exists() && !half.exists());
+        assert_eq!(start().backups().catalog().backups.len(), 5, "and nothing else");
     }
 
     #[test]

@@ -17,6 +17,8 @@ mod full;
 mod kills;
 #[path = "backup/order.rs"]
 mod order;
+#[path = "backup/own.rs"]
+mod own;
 
 fn keys(value: &Json) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -97,12 +99,22 @@ fn assert_all_restore(folder: &Folder) -> usize {
 /// Whatever is below the folder of backups and has a name of what is not finished.
 fn litter(folder: &Folder) -> Vec<String> {
     let root = folder.data().join("backups");
-    let below = |name: String| match root.join(&name).is_dir() && !name.starts_with('.') {
-        true => names(&root.join(&name)).into_iter().map(|file| format!("{name}/{file}")).collect(),
-        false => vec![name],
+    below(&root, "")
+        .filter(|name| name.starts_with('.') || name.contains("/.") || name.ends_with(".new"))
+        .collect()
+}
+
+/// Every file and folder below one, with its path from there.
+fn below(folder: &Path, path: &str) -> impl Iterator<Item = String> {
+    let deeper = |name: String| {
+        let (inner, path) = (folder.join(&name), format!("{path}{name}"));
+        let more: Vec<_> = match inner.is_dir() {
+            true => below(&inner, &format!("{path}/")).collect(),
+            false => Vec::new(),
+        };
+        std::iter::once(path).chain(more)
     };
-    let all = names(&root).into_iter().flat_map(below);
-    all.filter(|name| name.starts_with('.') || name.contains("/.") || name.ends_with(".new")).collect()
+    names(folder).into_iter().flat_map(deeper).collect::<Vec<_>>().into_iter()
 }
 
 #[test]

@@ -10,18 +10,38 @@ use std::time::{Duration, Instant};
 
 const SEEDS: u64 = 12;
 
-#[test]
+/// How many seeds are tried, unless `TT_BACKUP_SEEDS` says otherwise.
+pub(super) fn seeds(usually: u64) -> u64 {
+    std::env::var("TT_BACKUP_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usually)
+}
+
+/// How long something takes, for deaths in the middle of it.
 #[expect(clippy::disallowed_methods, reason = "a test measures how long a backup takes")]
+pub(super) fn micros(work: impl FnOnce()) -> u64 {
+    let begun = Instant::now();
+    work();
+    u64::try_from(begun.elapsed().as_micros()).unwrap()
+}
+
+/// A moment in something that takes so long, or a little after its end.
+pub(super) fn wait_for_moment(seed: u64, whole: u64) {
+    thread::sleep(Duration::from_micros(roll(seed, whole + whole / 4)));
+}
+
+/// All that is left of a run that died goes with the next one, and every copy is good then.
+pub(super) fn assert_cleaned_up(folder: &Folder, seed: u64) {
+    assert_eq!(litter(folder), [""; 0], "seed {seed}");
+    folder.hub(&["verify"]).fine();
+}
+
+#[test]
 fn a_backup_that_is_killed_is_there_whole_or_not_at_all() {
     let folder = Folder::with_hub();
     let program = Connection::open(folder.database()).unwrap();
     program.busy_timeout(Duration::from_secs(30)).unwrap();
     add_employees(&program, "first", 200);
-    let begun = Instant::now();
-    folder.hub(&["backup", "--tier", "monthly"]).fine();
-    let whole = u64::try_from(begun.elapsed().as_micros()).unwrap();
-    let count = std::env::var("TT_BACKUP_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
-    for seed in 0..count {
+    let whole = micros(|| drop(folder.hub(&["backup", "--tier", "monthly"]).fine()));
+    for seed in 0..seeds(SEEDS) {
         eprintln!("seed {seed}");
         // With a daemon that merges beside it, and without.
         let daemon = (seed % 3 == 2).then(|| folder.serve());
@@ -33,7 +53,7 @@ fn a_backup_that_is_killed_is_there_whole_or_not_at_all() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        thread::sleep(Duration::from_micros(roll(seed, whole + whole / 4)));
+        wait_for_moment(seed, whole);
         child.kill().unwrap();
         let status = child.wait().unwrap();
         let after = assert_all_restore(&folder);
@@ -42,8 +62,7 @@ fn a_backup_that_is_killed_is_there_whole_or_not_at_all() {
         drop(daemon);
         if seed % 4 == 3 {
             folder.hub(&["backup", "--tier", "monthly"]).fine();
-            assert_eq!(litter(&folder), [""; 0], "seed {seed}");
-            folder.hub(&["verify"]).fine();
+            assert_cleaned_up(&folder, seed);
         }
     }
 }
