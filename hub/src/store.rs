@@ -130,6 +130,8 @@ pub struct HubStore {
     places: Places,
     journal: Option<Writer>,
     watermark: Option<Watermark>,
+    /// What waits for rows that have not come.
+    late: late::Asleep,
 }
 
 impl HubStore {
@@ -153,6 +155,7 @@ impl HubStore {
             places: Places::new(),
             journal: None,
             watermark: None,
+            late: late::Asleep::default(),
         };
         store.clock.rule(&store.conn)?;
         store.prepare()?;
@@ -304,6 +307,8 @@ impl HubStore {
         let looked_at = (self.looked_at, &self.places);
         let mut version = begin(&tx, &self.policy, &mut self.replica, looked_at, now)?;
         let mut outcomes = Vec::with_capacity(changesets.len());
+        // What it remembers of a transaction that fails never was.
+        let mut asleep = std::mem::take(&mut self.late);
         for changeset in changesets {
             let outcome = merge_one(&tx, &mut self.replica, &self.policy, changeset, &mut version, now);
             match outcome {
@@ -311,7 +316,10 @@ impl HubStore {
                 // What it added to the schema is gone again with the rest of it.
                 Err(_) => refresh(&tx, &self.policy, &mut self.replica)?,
                 // After each by itself: how many share a commit must not matter to what becomes of them.
-                Ok(_) => late::release(&tx, &self.replica, &self.policy, &mut version, now, self.epoch)?,
+                Ok(_) => {
+                    let context = (&*tx, &self.replica, &*self.policy);
+                    late::release(context, &mut asleep, &mut version, now, self.epoch)?;
+                }
             }
             outcomes.push(outcome);
         }
@@ -326,7 +334,7 @@ impl HubStore {
             }
         }
         tx.commit()?;
-        self.version = version;
+        (self.version, self.late) = (version, asleep);
         self.tell_left_out()?;
         self.looked_at = self.replica.schema_version;
         self.committed()?;

@@ -6,7 +6,7 @@
 //! * Time is the hub's own, and only decides how much is cut: a device that comes in time by its own clock but too
 //!   late by the hub's loses nothing.
 
-use super::{HubStore, StoreError, journaled};
+use super::{HubStore, StoreError, journaled, late};
 use crate::journal::record::What;
 use rusqlite::{Connection, Result, TransactionBehavior};
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,8 @@ impl HubStore {
             journaled::put(&tx, self.version, now, || What::Forgotten(bounds))?;
         }
         tx.commit()?;
+        // What is remembered of who waits is put right by the log.
+        self.late = late::Asleep::default();
         self.committed()?;
         Ok(cut)
     }

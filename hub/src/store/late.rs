@@ -8,12 +8,16 @@
 //! They are merged as a changeset of the device that sent them, each entry in a version of its own. What would
 //! be a conflict even then stays on the list for the operator.
 
+mod asleep;
+
 use super::conflict::Entry;
 use super::merge::{Context, Merge};
 use super::{MergeError, StoreError, conflict, journaled, once, trash};
 use crate::devices;
 use crate::journal::record::What;
+pub(super) use asleep::Asleep;
 use rusqlite::{Connection, Result, params_from_iter};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tt_migrations::quote::ident;
 use tt_migrations::replica::{Replica, Tracked};
@@ -42,6 +46,8 @@ struct Late {
     at: i64,
     /// A delete whose row had not come.
     waits: bool,
+    /// Of a child, the row as it is held.
+    held: Option<Vec<u8>>,
 }
 
 /// Keeps a delete until its row comes.
@@ -55,11 +61,10 @@ pub(super) fn is_possible(conn: &Connection) -> Result<bool> {
     Ok(state::get(conn, state::EPOCH)?.unwrap_or(1) > 1)
 }
 
-/// Lets in what need not wait any more.
+/// Lets in what need not wait any more. What becomes of it is the same whether `asleep` knows much or nothing.
 pub(super) fn release(
-    conn: &Connection,
-    replica: &Arc<Replica>,
-    policy: &Policy,
+    context: (&Connection, &Arc<Replica>, &Policy),
+    asleep: &mut Asleep,
     version: &mut Version,
     now: Millis,
     epoch: Epoch,
@@ -67,24 +72,16 @@ pub(super) fn release(
     if epoch <= Epoch(1) {
         return Ok(());
     }
-    let (begun, mut waiting) = (*version, read(conn)?);
+    let (conn, replica, _) = context;
+    let (begun, mut waiting) = (*version, asleep.awake(conn, replica, *version)?);
     loop {
-        let before = waiting.len();
-        let mut still = Vec::new();
-        for late in waiting {
-            let Some(tracked) = replica.get(&late.table) else { continue };
-            if late.waits && late.is_deleted(conn, tracked)? {
-                conflict::close_again(conn, late.id, "deleted already", now.0)?;
-            } else if !late.is_ready(conn, tracked)? || !merged(conn, replica, policy, version, now, &late)? {
-                still.push(late);
-            }
-        }
+        let (still, has_moved) = pass(context, asleep, version, now, waiting)?;
         waiting = still;
-        if waiting.len() == before {
+        if !has_moved {
             break;
         }
     }
-    for late in waiting.iter().filter(|late| late.waits) {
+    for late in waiting.values().filter(|late| late.waits) {
         let Some(tracked) = replica.get(&late.table) else { continue };
         if late.is_ready(conn, tracked)? {
             conflict::reopen(conn, late.id, "the delete waits: the row is not what the device deleted")?;
@@ -96,30 +93,33 @@ pub(super) fn release(
     Ok(())
 }
 
-/// What waits, by two partial indexes. The decision is [`WAITS`] as text: a bound value, by which an index is chosen,
-/// would have the statement compiled again at each use.
-const READ: &str = "SELECT id, tab, row, work, lost_from, lost_at, state = 'closed' FROM _sync_conflict
-    WHERE state = 'open' AND row IS NOT NULL
-      AND (kind = 'missing' AND work IS NOT NULL OR kind = 'parent' AND work IS NULL)
-    UNION ALL
-    SELECT id, tab, row, work, lost_from, lost_at, state = 'closed' FROM _sync_conflict
-    WHERE decision = 'waits for its row' ORDER BY id";
-
-fn read(conn: &Connection) -> std::result::Result<Vec<Late>, StoreError> {
-    let mut statement = conn.prepare_cached(READ)?;
-    let rows = statement.query_map([], |row| {
-        let work: Option<Vec<u8>> = row.get(3)?;
-        Ok(Late {
-            id: row.get(0)?,
-            table: row.get(1)?,
-            row: conflict::decode(&row.get::<_, Vec<u8>>(2)?)?,
-            work: work.map(|bytes| conflict::decode(&bytes)).transpose()?,
-            edge: EdgeId(row.get(4)?),
-            at: row.get(5)?,
-            waits: row.get(6)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_>>()?)
+/// Looks at each once, in order, and at those that this helps: at the ones before it in the next pass. Gives what must
+/// be looked at again, and whether that can come to anything else.
+fn pass(
+    (conn, replica, policy): (&Connection, &Arc<Replica>, &Policy),
+    asleep: &mut Asleep,
+    version: &mut Version,
+    now: Millis,
+    mut waiting: BTreeMap<i64, Late>,
+) -> std::result::Result<(BTreeMap<i64, Late>, bool), StoreError> {
+    let (mut still, mut has_moved) = (BTreeMap::new(), false);
+    while let Some((id, late)) = waiting.pop_first() {
+        let Some(tracked) = replica.get(&late.table) else { continue };
+        if late.waits && late.is_deleted(conn, tracked)? {
+            conflict::close_again(conn, id, "deleted already", now.0)?;
+            has_moved = true;
+        } else if !late.is_ready(conn, tracked)? {
+            asleep.put(replica, tracked, &late);
+        } else if merged(conn, replica, policy, version, now, &late)? {
+            has_moved = true;
+            let mut before = asleep.woken(conn, replica, *version)?;
+            waiting.append(&mut before.split_off(&id));
+            still.append(&mut before);
+        } else {
+            still.insert(id, late);
+        }
+    }
+    Ok((still, has_moved))
 }
 
 /// Merges one entry. False, and nothing is changed, when something would come on the list of it.
@@ -156,6 +156,24 @@ fn merged(
 }
 
 impl Late {
+    fn read(conn: &Connection, id: i64) -> Result<Self> {
+        let sql =
+            "SELECT tab, row, work, lost_from, lost_at, state = 'closed' FROM _sync_conflict WHERE id = ?1";
+        conn.prepare_cached(sql)?.query_row([id], |row| {
+            let (held, work): (Vec<u8>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
+            Ok(Self {
+                id,
+                table: row.get(0)?,
+                row: conflict::decode(&held)?,
+                held: work.is_none().then_some(held),
+                work: work.map(|bytes| conflict::decode(&bytes)).transpose()?,
+                edge: EdgeId(row.get(3)?),
+                at: row.get(4)?,
+                waits: row.get(5)?,
+            })
+        })
+    }
+
     fn value(&self, name: &str) -> Option<&Value> {
         self.row.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -210,18 +228,4 @@ impl Late {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_is_found_without_a_look_at_the_rest() {
-        let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(super::super::TABLES).unwrap();
-        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {READ}")).unwrap();
-        let plan: Vec<String> =
-            statement.query_map([], |row| row.get("detail")).unwrap().collect::<Result<_>>().unwrap();
-        let plan = plan.join("; ");
-        assert!(plan.contains("_sync_conflict_late") && plan.contains("_sync_conflict_deletes"), "{plan}");
-        assert!(READ.contains(WAITS), "the entries that `wait` makes");
-    }
-}
+mod tests;

@@ -91,6 +91,7 @@ impl HubStore {
             replica: Arc::clone(&self.replica),
             policy: Arc::clone(&self.policy),
             version: self.version,
+            asleep: late::Asleep::default(),
         };
         for entry in entries {
             self.clock.set(entry.at);
@@ -150,6 +151,7 @@ struct Again<'a> {
     replica: Arc<Replica>,
     policy: Arc<Policy>,
     version: Version,
+    asleep: late::Asleep,
 }
 
 impl Again<'_> {
@@ -186,9 +188,13 @@ impl Again<'_> {
             What::Devices(rows) => devices::replace(self.conn, rows)?,
             What::Late => {
                 let epoch = Epoch(state::get(self.conn, state::EPOCH)?.unwrap_or(1).unsigned_abs());
-                late::release(self.conn, &self.replica, &self.policy, &mut self.version, now, epoch)?;
+                let context = (self.conn, &self.replica, &*self.policy);
+                late::release(context, &mut self.asleep, &mut self.version, now, epoch)?;
             }
-            What::Forgotten(bounds) => drop(history::cut(self.conn, *bounds)?),
+            What::Forgotten(bounds) => {
+                self.asleep = late::Asleep::default();
+                history::cut(self.conn, *bounds)?;
+            }
             What::PassedOver { edge, seq } => {
                 // In older journals this made no version.
                 self.version = entry.version;
@@ -203,7 +209,7 @@ impl Again<'_> {
     }
 
     fn changeset(&mut self, changeset: &Changeset, now: Millis) -> Result<(), String> {
-        let Self { conn, replica, policy, version } = self;
+        let Self { conn, replica, policy, version, .. } = self;
         match once::merge_one(conn, replica, policy, changeset, version, now) {
             Ok(Outcome::Merged { .. }) => Ok(()),
             Ok(other) => Err(format!("{other:?}")),
