@@ -5,6 +5,7 @@
 //!   bounded queue of frames between them.
 //! * It always knows what it is waiting for and since when; it reconnects by itself, for ever.
 
+pub mod broadcast;
 pub mod control;
 mod fetch;
 mod inbox;
@@ -20,6 +21,7 @@ use crate::link::LinkError;
 use crate::place::{Place, PlaceError};
 use crate::station::{self, Http, StationError};
 use crate::store::StoreError;
+use broadcast::Broadcast;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -86,7 +88,14 @@ pub async fn run(
     let _watcher = watch::start(&db, events.clone(), Arc::clone(&changed))?;
     let stop = CancellationToken::new();
     let knock = Arc::new(Notify::new());
-    let ear = control::listen(place, events.clone(), worker.state(), Arc::clone(&knock), stop.clone())?;
+    let progress = Arc::new(Broadcast::default());
+    let daemon = control::Daemon {
+        events: events.clone(),
+        state: worker.state(),
+        knock: Arc::clone(&knock),
+        progress: Arc::clone(&progress),
+    };
+    let ear = control::listen(place, daemon, stop.clone())?;
     let who = (place, identity.name.as_str());
     let page = station::start(who, http, events.clone(), worker.state(), stop.clone()).await?;
     let link = tokio::spawn(link::keep(
@@ -95,6 +104,7 @@ pub async fn run(
         place.dir().to_owned(),
         events.clone(),
         knock,
+        progress,
         stop.clone(),
     ));
     let inbox = tokio::spawn(inbox::keep(place.dir().to_owned(), db.clone(), stop.clone()));

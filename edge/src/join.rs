@@ -13,7 +13,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use tt_migrations::policy;
-use tt_migrations::replica::Replica;
+use tt_migrations::progress::{Progress, Told, Unit};
+use tt_migrations::quote::ident;
+use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::state;
 use tt_protocol::number::{EdgeId, Version};
 use tt_protocol::policy::Policy;
@@ -133,12 +135,21 @@ pub fn check_existing(db: &Path) -> Result<(), JoinError> {
 ///
 /// # Errors
 /// When a file or SQLite refuses; the existing file is then as it was.
-pub fn install(packed: &Path, db: &Path, device: EdgeId) -> Result<Joined, JoinError> {
+pub fn install(
+    packed: &Path,
+    db: &Path,
+    device: EdgeId,
+    progress: &dyn Progress,
+) -> Result<Joined, JoinError> {
     let fresh = fresh(db);
     remove(&fresh)?;
-    unpack(packed, &fresh)?;
-    let joined =
-        if db.exists() { existing::join(db, &fresh, device) } else { become_database(&fresh, db, device) };
+    unpack(packed, &fresh, progress)?;
+    let joined = if db.exists() {
+        existing::join(db, &fresh, device, progress)
+    } else {
+        progress.step("making it this device's file");
+        become_database(&fresh, db, device)
+    };
     remove(&fresh)?;
     joined
 }
@@ -166,10 +177,12 @@ fn become_database(fresh: &Path, db: &Path, device: EdgeId) -> Result<Joined, Jo
     Ok(joined)
 }
 
-fn unpack(packed: &Path, to: &Path) -> Result<(), JoinError> {
+fn unpack(packed: &Path, to: &Path, progress: &dyn Progress) -> Result<(), JoinError> {
     let source = File::open(packed).map_err(|source| failed("read", packed, source))?;
+    let bytes = source.metadata().map_err(|source| failed("read", packed, source))?.len();
+    progress.phase("unpacking the hub's rows", Some(bytes), Unit::Bytes);
     let mut target = File::create_new(to).map_err(|source| failed("write", to, source))?;
-    io::copy(&mut MultiGzDecoder::new(source), &mut target)
+    io::copy(&mut MultiGzDecoder::new(Told::new(source, progress)), &mut target)
         .map_err(|source| failed("unpack into", to, source))?;
     target.sync_all().map_err(|source| failed("sync", to, source))
 }
@@ -199,10 +212,14 @@ fn policy_of(snapshot: &Path) -> Result<Policy, JoinError> {
 fn rows(conn: &Connection, replica: &Replica) -> rusqlite::Result<u64> {
     let mut total = 0;
     for tracked in replica.tables.values() {
-        let sql = format!("SELECT COUNT(*) FROM {}", tt_migrations::quote::ident(&tracked.table.name));
-        total += conn.query_row(&sql, [], |row| row.get::<_, i64>(0))?.unsigned_abs();
+        total += count(conn, tracked)?;
     }
     Ok(total)
+}
+
+fn count(conn: &Connection, tracked: &Tracked) -> rusqlite::Result<u64> {
+    let sql = format!("SELECT COUNT(*) FROM {}", ident(&tracked.table.name));
+    Ok(conn.query_row(&sql, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
 }
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> JoinError {

@@ -15,7 +15,7 @@ mod stream;
 pub use connect::{Link, connect};
 pub use join::{Joined, join};
 pub use leave::leave;
-pub use snapshot::{Progress, Questions, fetch_head, fetch_seed, fetch_snapshot};
+pub use snapshot::{Progress, Questions, fetch_head, fetch_seed, fetch_snapshot, told};
 pub use stream::{FrameReceiver, FrameSender};
 
 use quinn::{ApplicationClose, ConnectionClose, ConnectionError, ReadError, WriteError};

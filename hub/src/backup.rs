@@ -42,8 +42,10 @@ pub(crate) use settings::{BeforeRestore, Settings};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 pub(crate) use tier::Tier;
 use tier::TierPlan;
+use tt_migrations::progress::{Progress, Unwatched};
 use tt_migrations::{durable, state};
 use webhook::Webhook;
 use zone::Zone;
@@ -82,6 +84,7 @@ pub(crate) struct Backups {
     webhook: Option<Webhook>,
     /// All vaults are written and read at a time. One after the other, a seed says what happens when.
     at_once: bool,
+    progress: Arc<dyn Progress>,
     pub(crate) vaults: Vec<Placed>,
 }
 
@@ -106,10 +109,21 @@ impl Backups {
             plans: settings.plans().map_err(BackupError::Settings)?,
             zone: settings.zone().map_err(BackupError::Settings)?,
             at_once: true,
+            progress: Arc::new(Unwatched),
             alert_command: settings.alert_command().to_vec(),
             webhook: settings.webhook().map_err(BackupError::Settings)?.map(Webhook::new),
             root: folder.backups(),
         })
+    }
+
+    /// Tells from now on how far it is.
+    pub(crate) fn watch(&mut self, progress: Arc<dyn Progress>) {
+        self.progress = progress;
+    }
+
+    /// Who watches.
+    pub(crate) fn progress(&self) -> &dyn Progress {
+        self.progress.as_ref()
     }
 
     /// What backups there are, and what is wrong with them by their manifests. For who works on them: a vault that is

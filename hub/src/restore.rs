@@ -26,6 +26,7 @@ mod sound;
 mod source;
 mod told;
 mod unpack;
+mod watched;
 
 use crate::backup::check::Depth;
 use crate::backup::vault::FolderVault;
@@ -244,6 +245,7 @@ impl Restores {
             let present = scope.spawn(|| Present::look(&self.database, &scratch, purpose));
             // What is written into the live file is put through SQLite's checks after it was prepared.
             let source = source::fetch(self, what, &scratch.fetched(), Depth::Bytes);
+            self.backups.progress().step("comparing with the present database");
             (source, finished(present))
         });
         let (source, present) = (source?, present?);

@@ -15,6 +15,7 @@ pub mod holders;
 pub mod outbox;
 pub mod policy;
 pub mod programs_triggers;
+pub mod progress;
 pub mod quote;
 pub mod ranges;
 pub mod replica;

@@ -15,11 +15,12 @@ const FUNCTION_LINES_MAX: usize = 70;
 const NAMES_BANNED: [&str; 6] = ["util", "common", "helpers", "types", "misc", "handlers"];
 
 /// Which of our crates each of our crates may know.
-const KNOWS: [(&str, &[&str]); 5] = [
+const KNOWS: [(&str, &[&str]); 6] = [
     ("protocol", &[]),
     ("migrations", &["protocol"]),
-    ("edge", &["protocol", "migrations"]),
-    ("hub", &["protocol", "migrations"]),
+    ("terminal", &["migrations"]),
+    ("edge", &["protocol", "migrations", "terminal"]),
+    ("hub", &["protocol", "migrations", "terminal"]),
     ("tests", &["protocol", "migrations", "edge", "hub"]),
 ];
 
@@ -171,6 +172,19 @@ fn the_core_mentions_no_io_no_clock_and_no_database() {
                     findings.push(format!("{}:{at}: {own} may not mention {word}", source.name));
                 }
             }
+        }
+    }
+    settle(&findings);
+}
+
+#[test]
+fn only_command_lines_know_the_terminal() {
+    let mut findings = Vec::new();
+    let knows =
+        |name: &str| name.contains("/src/cli") || name.starts_with("terminal/") || !name.ends_with(".rs");
+    for source in sources().iter().filter(|source| !knows(&source.name)) {
+        for (at, _) in source.code().filter(|(_, line)| holds_word(line, concat!("tt_", "terminal"))) {
+            findings.push(format!("{}:{at}: what works says how far it is by `progress`", source.name));
         }
     }
     settle(&findings);

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tt_migrations::progress::Unwatched;
 use tt_migrations::replica::Replica;
 use tt_migrations::{audit, digest, policy, state};
 use tt_protocol::digest::combine;
@@ -230,7 +231,9 @@ fn finished(reply: Reply) -> anyhow::Result<()> {
     match reply {
         Reply::Compared => Ok(()),
         Reply::Failed(reason) => Err(anyhow!(reason)),
-        Reply::Status(_) | Reply::InStep => bail!("the daemon answers in another version: restart it"),
+        Reply::Status(_) | Reply::InStep | Reply::Progress(_) => {
+            bail!("the daemon answers in another version: restart it")
+        }
     }
 }
 
@@ -248,6 +251,7 @@ async fn over_own_link(place: &Place, _lock: &Lock, wait: Duration) -> anyhow::R
         place.dir().to_owned(),
         events.clone(),
         Arc::default(),
+        Arc::new(Unwatched),
         stop.clone(),
     ));
     let reply = control::compare(&events, &state, wait).await;

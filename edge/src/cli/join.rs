@@ -16,7 +16,9 @@ use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use tt_migrations::progress::Progress;
 use tt_protocol::token::Token;
+use tt_terminal::bar::Bar;
 
 /// For the enrolment; the snapshot has no deadline, only signs of life.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -62,10 +64,12 @@ pub(super) fn join(place: &Place, args: JoinArgs, json: bool) -> Outcome {
     }
     place.create()?;
     let _lock = lock(&db)?;
+    let bar = Bar::for_command(json);
     let joined = match finished(place, &token, &db) {
         Some(()) => join::already(&db)?,
-        None => runtime()?.block_on(enrol_and_fetch(place, &token, &db))?,
+        None => runtime()?.block_on(enrol_and_fetch(place, &token, &db, &bar))?,
     };
+    bar.end();
     place.remember_db(&db)?;
     let packed = place.packed_snapshot();
     if packed.exists() {
@@ -90,37 +94,55 @@ fn earlier(place: &Place, token: &Token) -> Option<Identity> {
     (identity.name == token.name && authority == token.ca_sha256).then_some(identity)
 }
 
-async fn enrol_and_fetch(place: &Place, token: &Token, db: &Path) -> anyhow::Result<Joined> {
+async fn enrol_and_fetch(
+    place: &Place,
+    token: &Token,
+    db: &Path,
+    progress: &dyn Progress,
+) -> anyhow::Result<Joined> {
     join::check_existing(db)?;
     let packed = place.packed_snapshot();
     let identity = match earlier(place, token) {
         // Its token is used up, and this is who used it. A revoked one needs the new token.
-        Some(identity) => match fetch(&identity, token, &packed).await {
+        Some(identity) => match fetch(&identity, token, &packed, progress).await {
             Err(LinkError::Refused(_) | LinkError::CertificateRefused(_)) => {
-                enrol_and_then_fetch(place, token, &packed).await?
+                enrol_and_then_fetch(place, token, &packed, progress).await?
             }
             fetched => fetched.map(|()| identity)?,
         },
-        None => enrol_and_then_fetch(place, token, &packed).await?,
+        None => enrol_and_then_fetch(place, token, &packed, progress).await?,
     };
-    Ok(join::install(&packed, db, identity.device)?)
+    Ok(join::install(&packed, db, identity.device, progress)?)
 }
 
-async fn enrol_and_then_fetch(place: &Place, token: &Token, packed: &Path) -> anyhow::Result<Identity> {
+async fn enrol_and_then_fetch(
+    place: &Place,
+    token: &Token,
+    packed: &Path,
+    progress: &dyn Progress,
+) -> anyhow::Result<Identity> {
+    progress.step("enrolling");
     let key = DeviceKey::for_joining(place.dir())?;
     let enrolled = link::join(token, &key, DEADLINE).await?;
     let mut identity = Identity::adopt(place.dir(), &enrolled.enrolled, &enrolled.ca)?;
     identity.add_address(place.dir(), &enrolled.address)?;
-    fetch(&identity, token, packed).await?;
+    fetch(&identity, token, packed, progress).await?;
     Ok(identity)
 }
 
 /// Fetches the snapshot, or what is missing of it.
-async fn fetch(identity: &Identity, token: &Token, packed: &Path) -> Result<(), LinkError> {
+async fn fetch(
+    identity: &Identity,
+    token: &Token,
+    packed: &Path,
+    progress: &dyn Progress,
+) -> Result<(), LinkError> {
+    progress.step("waiting for the hub's rows");
     let mut addresses = token.addresses.clone();
     addresses.extend(identity.addresses.iter().filter(|known| !token.addresses.contains(known)).cloned());
     let link = link::connect(identity, &addresses, DEADLINE).await?;
-    let fetched = link::fetch_snapshot(&link.connection, packed, |_| {}).await;
+    let fetched =
+        link::fetch_snapshot(&link.connection, packed, link::told("fetching the hub's rows", progress)).await;
     link.close("the snapshot is here").await;
     fetched.map(drop)
 }

@@ -19,7 +19,9 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
+use tt_migrations::progress::Unwatched;
 use tt_protocol::number::EdgeId;
 
 /// For the goodbye.
@@ -139,11 +141,14 @@ fn hand_in(
 ) -> anyhow::Result<Option<String>> {
     let all = addresses(args.hub.as_ref(), &identity.addresses)?;
     let wait = Duration::from_secs(args.timeout);
-    let reply = runtime()?.block_on(once(place, held, (identity, all), Event::Ask, wait))?;
+    let reply =
+        runtime()?.block_on(once(place, held, (identity, all), Event::Ask, (wait, Arc::new(Unwatched))))?;
     Ok(match reply {
         Reply::InStep => None,
         Reply::Failed(reason) => Some(reason),
-        Reply::Status(_) | Reply::Compared => Some("the answer is of another version".to_owned()),
+        Reply::Status(_) | Reply::Compared | Reply::Progress(_) => {
+            Some("the answer is of another version".to_owned())
+        }
     })
 }
 

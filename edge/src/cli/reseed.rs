@@ -13,7 +13,10 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
+use tt_migrations::progress::Progress as _;
+use tt_terminal::bar::Bar;
 
 #[derive(Debug, Args)]
 pub(super) struct ReseedArgs {
@@ -35,13 +38,21 @@ pub(super) fn reseed(place: &Place, args: &ReseedArgs, json: bool) -> Outcome {
     }
     let identity = Identity::load(place.dir())?;
     let all = addresses(None, &identity.addresses)?;
+    let bar = Arc::new(Bar::for_command(json));
+    bar.step("handing in what is unsent");
     let timeout_ms = u64::try_from(wait.as_millis())?;
-    let reply = match who(place, &Request::Reseed { timeout_ms }, wait)? {
-        Who::Daemon(reply) => reply,
-        Who::ThisProcess(lock) => {
-            runtime()?.block_on(once(place, &lock, (identity, all), Event::Reseed, wait))?
-        }
-    };
+    let reply =
+        match who(place, &Request::Reseed { timeout_ms, progress: bar.is_drawn() }, wait, bar.as_ref())? {
+            Who::Daemon(reply) => reply,
+            Who::ThisProcess(lock) => runtime()?.block_on(once(
+                place,
+                &lock,
+                (identity, all),
+                Event::Reseed,
+                (wait, bar.clone()),
+            ))?,
+        };
+    bar.end();
     match reply {
         Reply::InStep if json => println!("{}", json!({ "reseeded": true })),
         Reply::InStep => println!("Reseeded: the file's rows are the hub's, and nothing is unsent."),
@@ -50,7 +61,7 @@ pub(super) fn reseed(place: &Place, args: &ReseedArgs, json: bool) -> Outcome {
                 "{reason}. Nothing is lost: the file is as it was, and the reseed goes on with the next link"
             ));
         }
-        Reply::Status(_) | Reply::Compared => {
+        Reply::Status(_) | Reply::Compared | Reply::Progress(_) => {
             return Err(anyhow!("the daemon answers in another version: restart it"));
         }
     }

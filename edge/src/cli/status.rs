@@ -17,7 +17,7 @@ pub(super) fn status(place: &Place, json: bool) -> Outcome {
     let (daemon, status) = match ask::daemon(place, &Request::Status, Duration::from_secs(30))? {
         Some(Reply::Status(status)) => (true, *status),
         Some(Reply::Failed(reason)) => return Err(anyhow!(reason)),
-        Some(Reply::InStep | Reply::Compared) => {
+        Some(Reply::InStep | Reply::Compared | Reply::Progress(_)) => {
             return Err(anyhow!("the daemon answers in another version: restart it"));
         }
         None => (false, StatusReply::new(numbers(&Engine::new(worker::open(&db)?))?, &State::default())),

@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tt_migrations::progress::Progress;
+use tt_terminal::bar::Bar;
 
 /// How often to look whether a daemon that is starting listens.
 const LOOK: Duration = Duration::from_millis(50);
@@ -39,13 +41,15 @@ pub(super) fn sync(place: &Place, args: SyncArgs, json: bool) -> Outcome {
     if let Some(address) = &args.hub {
         identity.add_address(place.dir(), address)?;
     }
+    let bar = Arc::new(Bar::for_command(json));
     let timeout_ms = u64::try_from(wait.as_millis())?;
-    let reply = match who(place, &Request::Sync { timeout_ms }, wait)? {
+    let reply = match who(place, &Request::Sync { timeout_ms }, wait, bar.as_ref())? {
         Who::Daemon(reply) => reply,
         Who::ThisProcess(lock) => {
-            runtime()?.block_on(once(place, &lock, (identity, all), Event::Ask, wait))?
+            runtime()?.block_on(once(place, &lock, (identity, all), Event::Ask, (wait, bar.clone())))?
         }
     };
+    bar.end();
     match reply {
         Reply::InStep => {
             if json {
@@ -58,7 +62,7 @@ pub(super) fn sync(place: &Place, args: SyncArgs, json: bool) -> Outcome {
         Reply::Failed(reason) => {
             Err(anyhow!("{reason}. Nothing is lost: what is not sent stays in the file"))
         }
-        Reply::Status(_) | Reply::Compared => {
+        Reply::Status(_) | Reply::Compared | Reply::Progress(_) => {
             Err(anyhow!("the daemon answers in another version: restart it"))
         }
     }
@@ -74,11 +78,16 @@ pub(super) enum Who {
 
 /// Asks the daemon, or takes its place. One that is starting holds the lock already but does not listen
 /// yet; another `sync` is over soon: both are worth waiting for.
-pub(super) fn who(place: &Place, request: &Request, wait: Duration) -> anyhow::Result<Who> {
+pub(super) fn who(
+    place: &Place,
+    request: &Request,
+    wait: Duration,
+    progress: &dyn Progress,
+) -> anyhow::Result<Who> {
     let db = place.db()?;
     let mut left = wait;
     loop {
-        if let Some(reply) = ask::daemon(place, request, wait + Duration::from_secs(5))? {
+        if let Some(reply) = ask::daemon_watched(place, request, wait + Duration::from_secs(5), progress)? {
             return Ok(Who::Daemon(reply));
         }
         match lock(&db) {
@@ -103,7 +112,7 @@ pub(super) async fn once(
     _lock: &Lock,
     (identity, addresses): (Identity, Vec<String>),
     question: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Event,
-    wait: Duration,
+    (wait, progress): (Duration, Arc<dyn Progress>),
 ) -> anyhow::Result<Reply> {
     let db = place.db()?;
     know_hub(&db, &identity);
@@ -117,6 +126,7 @@ pub(super) async fn once(
         place.dir().to_owned(),
         events.clone(),
         Arc::default(),
+        progress,
         stop.clone(),
     ));
     let reply = control::ask(&events, &state, wait, question).await;

@@ -1,8 +1,9 @@
 //! The daemon's ear: a socket in its folder, on which the commands ask while it runs.
 //!
-//! One JSON line in, one JSON line out. Only the owner of the folder can reach it.
+//! One JSON line in, one JSON line out; who wants to hear how far it is gets more lines before that. Only the owner of the folder can reach it.
 
 use super::DaemonError;
+use super::broadcast::{Broadcast, Standing};
 use super::worker::{Event, Numbers, State};
 use crate::place::Place;
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// A request is one short line.
@@ -20,6 +23,22 @@ const REQUEST_BYTES_MAX: u64 = 4096;
 
 /// How often the file's thread looks for tables to compare while a command waits for it.
 const COMPARE_LOOK: Duration = Duration::from_millis(500);
+
+/// Between two lines of progress.
+const TELL: Duration = Duration::from_millis(200);
+
+/// The parts of the daemon that commands reach.
+#[derive(Clone)]
+pub struct Daemon {
+    /// The queue of the file's thread.
+    pub events: mpsc::Sender<Event>,
+    /// What that thread publishes.
+    pub state: watch::Receiver<State>,
+    /// Has a waiting link tried at once.
+    pub knock: Arc<Notify>,
+    /// How far long work is.
+    pub progress: Arc<Broadcast>,
+}
 
 /// What a command may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +55,9 @@ pub enum Request {
     Reseed {
         /// How long the caller waits.
         timeout_ms: u64,
+        /// The caller wants to hear how far it is, in lines before the answer.
+        #[serde(default)]
+        progress: bool,
     },
     /// A compare of every table with the hub's, and its end.
     Compare {
@@ -56,6 +78,8 @@ pub enum Reply {
     Compared,
     /// It did not work, and why.
     Failed(String),
+    /// How far it is, for who wants to hear it; the answer is still to come.
+    Progress(Standing),
 }
 
 /// See [`Numbers`] and [`State`].
@@ -107,13 +131,7 @@ impl StatusReply {
 ///
 /// # Errors
 /// When the socket cannot be made.
-pub fn listen(
-    place: &Place,
-    events: mpsc::Sender<Event>,
-    state: watch::Receiver<State>,
-    knock: Arc<Notify>,
-    stop: CancellationToken,
-) -> Result<JoinHandle<()>, DaemonError> {
+pub fn listen(place: &Place, daemon: Daemon, stop: CancellationToken) -> Result<JoinHandle<()>, DaemonError> {
     let path = place.control();
     // The lock of the database is held, so a socket that lies here is a leftover.
     let _ = std::fs::remove_file(&path);
@@ -127,7 +145,7 @@ pub fn listen(
             };
             match stream {
                 Ok((stream, _)) => {
-                    tokio::spawn(serve(stream, events.clone(), state.clone(), Arc::clone(&knock)));
+                    tokio::spawn(serve(stream, daemon.clone()));
                 }
                 Err(error) => tracing::warn!(%error, "a command could not be heard"),
             }
@@ -135,12 +153,8 @@ pub fn listen(
     }))
 }
 
-async fn serve(
-    stream: UnixStream,
-    events: mpsc::Sender<Event>,
-    state: watch::Receiver<State>,
-    knock: Arc<Notify>,
-) {
+async fn serve(stream: UnixStream, daemon: Daemon) {
+    let Daemon { events, state, knock, progress } = daemon;
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     if BufReader::new(read.take(REQUEST_BYTES_MAX)).read_line(&mut line).await.is_err() {
@@ -152,9 +166,10 @@ async fn serve(
             knock.notify_waiters();
             sync(&events, &state, Duration::from_millis(timeout_ms)).await
         }
-        Ok(Request::Reseed { timeout_ms }) => {
+        Ok(Request::Reseed { timeout_ms, progress: wanted }) => {
             knock.notify_waiters();
-            ask(&events, &state, Duration::from_millis(timeout_ms), Event::Reseed).await
+            let reseed = ask(&events, &state, Duration::from_millis(timeout_ms), Event::Reseed);
+            if wanted { telling(reseed, progress.listen(), &mut write).await } else { reseed.await }
         }
         Ok(Request::Compare { timeout_ms }) => {
             knock.notify_waiters();
@@ -162,10 +177,42 @@ async fn serve(
         }
         Err(error) => Reply::Failed(format!("the daemon does not understand this command: {error}")),
     };
-    let mut bytes = serde_json::to_vec(&reply).expect("plain data");
-    bytes.push(b'\n');
     // Whoever asked may have gone away.
-    let _ = write.write_all(&bytes).await;
+    let _ = say(&reply, &mut write).await;
+}
+
+async fn say(reply: &Reply, write: &mut OwnedWriteHalf) -> std::io::Result<()> {
+    let mut bytes = serde_json::to_vec(reply).expect("plain data");
+    bytes.push(b'\n');
+    write.write_all(&bytes).await
+}
+
+/// Waits for the answer, and says meanwhile how far the work is: each phase, and its pieces a few times a second.
+async fn telling(
+    answer: impl Future<Output = Reply>,
+    mut progress: watch::Receiver<Option<Standing>>,
+    write: &mut OwnedWriteHalf,
+) -> Reply {
+    let tell = async {
+        progress.mark_changed();
+        while progress.changed().await.is_ok() {
+            let standing = progress.borrow_and_update().clone();
+            let Some(standing) = standing else { continue };
+            if say(&Reply::Progress(standing.clone()), write).await.is_err() {
+                break;
+            }
+            let is_over = |now: &Option<Standing>| now.as_ref().is_none_or(|now| !now.is_of_phase(&standing));
+            let is_next = matches!(timeout(TELL, progress.wait_for(is_over)).await, Ok(Ok(_)));
+            if is_next {
+                progress.mark_changed();
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        answer = answer => answer,
+        never = tell => never,
+    }
 }
 
 async fn status(events: &mpsc::Sender<Event>, state: &watch::Receiver<State>) -> Reply {
@@ -200,7 +247,7 @@ pub(crate) async fn ask(
     if events.send(question(answer)).await.is_err() {
         return Reply::Failed("the daemon is stopping".to_owned());
     }
-    match tokio::time::timeout(wait, answered).await {
+    match timeout(wait, answered).await {
         Ok(Ok(Ok(()))) => Reply::InStep,
         Ok(Ok(Err(reason))) => Reply::Failed(reason),
         Ok(Err(_)) => Reply::Failed("the daemon is stopping".to_owned()),
@@ -228,7 +275,7 @@ pub(crate) async fn compare(
         }
     };
     let answer = tokio::select! {
-        answer = tokio::time::timeout(wait, answered) => answer,
+        answer = timeout(wait, answered) => answer,
         () = wake => return Reply::Failed("the daemon is stopping".to_owned()),
     };
     match answer {
@@ -250,4 +297,39 @@ fn why_not(state: &State, wait: Duration) -> String {
         (None, None) => "the hub was not reached yet".to_owned(),
     };
     format!("not in step after {seconds} s: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tt_migrations::progress::{Progress as _, Unit};
+
+    #[tokio::test]
+    async fn who_waits_hears_of_every_phase_and_then_the_answer() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (_reading, mut write) = here.into_split();
+        let (progress, (answer, answered)) = (Arc::new(Broadcast::default()), oneshot::channel());
+        let listening = progress.listen();
+        let told =
+            tokio::spawn(
+                async move { telling(async { answered.await.unwrap() }, listening, &mut write).await },
+            );
+        let mut lines = BufReader::new(there).lines();
+        let mut heard = Vec::new();
+        for (what, total) in [("fetching", Some(10)), ("writing", None)] {
+            progress.phase(what, total, Unit::Bytes);
+            // What is told was told after that: nobody waits for the time between two lines.
+            heard.push(lines.next_line().await.unwrap().unwrap());
+        }
+        assert_eq!(
+            heard,
+            [
+                r#"{"progress":{"what":"fetching","done":0,"total":10,"unit":"bytes"}}"#,
+                r#"{"progress":{"what":"writing","done":0,"total":null,"unit":"bytes"}}"#
+            ]
+        );
+        progress.end();
+        answer.send(Reply::InStep).unwrap();
+        assert_eq!(told.await.unwrap(), Reply::InStep);
+    }
 }

@@ -7,7 +7,7 @@
 
 use super::worker::Event;
 use crate::engine::Fetch;
-use crate::link::{LinkError, Questions, fetch_head, fetch_seed};
+use crate::link::{self, LinkError, Questions, fetch_head, fetch_seed};
 use crate::store::Seed;
 use crate::store::difference::{self, Compared, Ground};
 use flate2::read::MultiGzDecoder;
@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
+use tt_migrations::progress::{Progress, Told, Unit};
 use tt_migrations::state;
 
 /// Where the parts of a reseed come.
@@ -34,6 +35,7 @@ struct Fetching<'f> {
     paths: Paths,
     fetch: Fetch,
     events: &'f mpsc::Sender<Event>,
+    progress: &'f Arc<dyn Progress>,
 }
 
 /// Tells the thread that compares that nobody waits for it any more.
@@ -51,17 +53,18 @@ impl Drop for StopWhenDropped {
 /// When a snapshot cannot be fetched or unpacked: the link is of no use then.
 pub(super) async fn serve(
     connection: &Connection,
-    folder: &Path,
+    (folder, progress): (&Path, &Arc<dyn Progress>),
     mut wanted: mpsc::Receiver<Fetch>,
     events: &mpsc::Sender<Event>,
 ) -> Result<bool, LinkError> {
     while let Some(fetch) = wanted.recv().await {
-        let fetching = Fetching { connection, paths: Paths::in_folder(folder), fetch, events };
+        let fetching = Fetching { connection, paths: Paths::in_folder(folder), fetch, events, progress };
         let seed = fetching.run().await.map_err(|error| match error {
             LinkError::Refused(reason) => LinkError::Lost(format!("the hub gives no snapshot: {reason}")),
             other => other,
         })?;
         let Some(seed) = seed else { continue };
+        progress.step("writing the rows");
         if events.send(Event::Fetched(seed)).await.is_err() {
             return Ok(true);
         }
@@ -137,6 +140,13 @@ impl Fetching<'_> {
         Seed { path, rows, epoch: self.fetch.epoch, order: self.fetch.order }
     }
 
+    async fn unpacked(&self, packed: PathBuf, path: PathBuf) -> Result<(), LinkError> {
+        let (to, progress) = (path.clone(), Arc::clone(self.progress));
+        let done = spawn_blocking(move || unpack(&packed, &to, progress.as_ref()));
+        let done = done.await.map_err(io::Error::other);
+        done.and_then(|done| done).map_err(|source| LinkError::File { path, source })
+    }
+
     fn forget_head(&self) {
         // One that stays is found out again.
         let _ = fs::remove_file(self.paths.head());
@@ -149,8 +159,10 @@ impl Fetching<'_> {
             return Ok(seed);
         }
         let mut told = 0;
+        let mut watched = link::told("fetching the hub's rows", self.progress.as_ref());
         let header =
             fetch_seed(self.connection, &packed, self.fetch.epoch, self.fetch.at_least, |progress| {
+                watched(progress);
                 let percent = progress.received * 100 / progress.total.max(1);
                 if percent >= told + 10 {
                     told = percent;
@@ -159,7 +171,7 @@ impl Fetching<'_> {
             })
             .await?;
         tracing::info!(bytes = header.bytes, version = %header.version, "a snapshot of the hub is here");
-        unpacked(packed, path).await?;
+        self.unpacked(packed, path).await?;
         Ok(seed)
     }
 
@@ -173,7 +185,7 @@ impl Fetching<'_> {
             Err(LinkError::NoAnswer) => return Ok(false),
             fetched => fetched?,
         };
-        unpacked(packed, path).await.map(|()| true)
+        self.unpacked(packed, path).await.map(|()| true)
     }
 
     /// Fetches the rows that differ. None when the file cannot be compared as it is.
@@ -192,6 +204,7 @@ impl Fetching<'_> {
     async fn compare(&self, ground: Ground, mut questions: Questions) -> Result<Compared, LinkError> {
         let (head, rows) = (self.paths.head(), self.paths.rows());
         let (link, stop) = (Handle::current(), Arc::new(AtomicBool::new(false)));
+        let progress = Arc::clone(self.progress);
         let _stop_when_dropped = StopWhenDropped(Arc::clone(&stop));
         let compared = spawn_blocking(move || {
             let mut lost = None;
@@ -202,7 +215,7 @@ impl Fetching<'_> {
                     None
                 }
             };
-            let compared = difference::compare((&head, &rows), &ground, &mut ask, &stop);
+            let compared = difference::compare((&head, &rows), &ground, &mut ask, (&stop, progress.as_ref()));
             (compared, lost)
         });
         let (compared, lost) = compared.await.map_err(|error| LinkError::Lost(error.to_string()))?;
@@ -227,21 +240,17 @@ fn fits(path: &Path, fetch: Fetch) -> bool {
     read().unwrap_or(false)
 }
 
-async fn unpacked(packed: PathBuf, path: PathBuf) -> Result<(), LinkError> {
-    let to = path.clone();
-    let done = spawn_blocking(move || unpack(&packed, &to)).await.map_err(io::Error::other);
-    done.and_then(|done| done).map_err(|source| LinkError::File { path, source })
-}
-
 /// The name is given last: half of a snapshot is never taken for one.
 #[expect(
     clippy::disallowed_methods,
     reason = "the file is synced before, and a name that is lost is given again"
 )]
-fn unpack(packed: &Path, path: &Path) -> io::Result<()> {
+fn unpack(packed: &Path, path: &Path, progress: &dyn Progress) -> io::Result<()> {
     let growing = path.with_extension("db.unpacking");
     let mut target = File::create(&growing)?;
-    io::copy(&mut MultiGzDecoder::new(File::open(packed)?), &mut target)?;
+    let source = File::open(packed)?;
+    progress.phase("unpacking the hub's rows", Some(source.metadata()?.len()), Unit::Bytes);
+    io::copy(&mut MultiGzDecoder::new(Told::new(source, progress)), &mut target)?;
     target.sync_all()?;
     fs::rename(&growing, path)?;
     fs::remove_file(packed)

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
+use tt_migrations::progress::Progress;
 use tt_protocol::backoff::{Backoff, WAIT_MAX};
 use tt_protocol::frame::{EdgeFrame, HubFrame, from_bytes, to_bytes};
 
@@ -19,13 +20,14 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Frames for the hub that may wait: a few pieces of a large changeset.
 const FRAMES_MAX: usize = 4;
 
-/// Keeps a link until `stop`; snapshots come into `folder`. A `knock` ends the wait before the next attempt.
+/// Keeps a link until `stop`; snapshots come into `folder`, and `progress` hears how far they are. A `knock` ends the wait before the next attempt.
 pub async fn keep(
     identity: Identity,
     addresses: Vec<String>,
     folder: PathBuf,
     events: mpsc::Sender<Event>,
     knock: Arc<Notify>,
+    progress: Arc<dyn Progress>,
     stop: CancellationToken,
 ) {
     let mut backoff = Backoff::new();
@@ -34,9 +36,10 @@ pub async fn keep(
     }
     while !stop.is_cancelled() {
         let ended = tokio::select! {
-            ended = once((&identity, &addresses), &folder, &events, true) => ended,
+            ended = once((&identity, &addresses), (&folder, &progress), &events, true) => ended,
             () = stop.cancelled() => break,
         };
+        progress.end();
         let (reason, wait) = match &ended {
             Ok(lived) => {
                 if *lived {
@@ -69,7 +72,7 @@ pub async fn keep(
 /// When there was no link, or it ended for a reason.
 pub async fn once(
     (identity, addresses): (&Identity, &[String]),
-    folder: &Path,
+    (folder, progress): (&Path, &Arc<dyn Progress>),
     events: &mpsc::Sender<Event>,
     wait: bool,
 ) -> Result<bool, LinkError> {
@@ -91,7 +94,7 @@ pub async fn once(
     let outcome = tokio::select! {
         read = read(receiver, events) => read,
         written = write => written.map(|()| true),
-        fetched = fetch::serve(&connection, folder, wanted, events) => fetched,
+        fetched = fetch::serve(&connection, (folder, progress), wanted, events) => fetched,
     };
     connection.close(tt_protocol::link::CLOSE_DONE.into(), b"the device ends the link");
     // A goodbye that is lost is found out by the hub's idle timeout.

@@ -6,13 +6,14 @@
 //! * Where both have a row under one key, the hub's stays. A row of the file that has a unique value of
 //!   a hub's row steps aside, with its children, until the hub has decided: it is in the changeset.
 
-use super::{JoinError, Joined, policy_of, rows, sqlite};
+use super::{JoinError, Joined, count, policy_of, rows, sqlite};
 use crate::clock;
 use crate::store;
 use rusqlite::{Connection, TransactionBehavior, params_from_iter};
 use std::path::Path;
 use tt_migrations::capture::install::install;
 use tt_migrations::follow;
+use tt_migrations::progress::{Progress, Unit};
 use tt_migrations::quote::ident;
 use tt_migrations::replica::{Tracked, list};
 use tt_migrations::row::{self, Key, Refusal, refusal};
@@ -25,14 +26,19 @@ use tt_protocol::pieces::PieceBuilder;
 use tt_protocol::policy::Policy;
 use tt_protocol::value::{Value, ValueRef};
 
-pub(super) fn join(db: &Path, snapshot: &Path, device: EdgeId) -> Result<Joined, JoinError> {
+pub(super) fn join(
+    db: &Path,
+    snapshot: &Path,
+    device: EdgeId,
+    progress: &dyn Progress,
+) -> Result<Joined, JoinError> {
     let policy = policy_of(snapshot)?;
     let hub = Connection::open(snapshot).map_err(|source| sqlite(snapshot, source))?;
     let mut conn = connection::open(db).map_err(|source| sqlite(db, source))?;
     let failed = |source| sqlite(db, source);
     conn.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let joined = Meeting { local: &tx, hub: &hub, policy: &policy, db }.run(device)?;
+    let joined = Meeting { local: &tx, hub: &hub, policy: &policy, db, progress }.run(device)?;
     tx.commit().map_err(failed)?;
     Ok(joined)
 }
@@ -42,6 +48,7 @@ struct Meeting<'m> {
     hub: &'m Connection,
     policy: &'m Policy,
     db: &'m Path,
+    progress: &'m dyn Progress,
 }
 
 impl Meeting<'_> {
@@ -128,6 +135,11 @@ impl Meeting<'_> {
     }
 
     fn meet(&self, shared: &[(Tracked, Tracked)], before: &Schema) -> rusqlite::Result<(Vec<Vec<u8>>, u64)> {
+        let mut total = 0;
+        for (own, theirs) in shared {
+            total += count(self.local, own)? + count(self.hub, theirs)?;
+        }
+        self.progress.phase("comparing rows", Some(total), Unit::Rows);
         let mut builder = PieceBuilder::default();
         for (own, theirs) in shared {
             let known = |name: &String| {
@@ -159,6 +171,7 @@ impl Meeting<'_> {
         let mut statement = self.local.prepare(&own.select_all())?;
         let mut rows = statement.query([])?;
         while let Some(found) = rows.next()? {
+            self.progress.advance(1);
             let mine = copy(found, 0, own.names.len())?;
             let key: Key = mine.iter().take(own.keys()).cloned().collect();
             let hub = row::read(self.hub, theirs, &key)?;
@@ -184,6 +197,7 @@ impl Meeting<'_> {
         let mut statement = self.hub.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(found) = rows.next()? {
+            self.progress.advance(1);
             let hub = copy(found, 0, theirs.names.len())?;
             loop {
                 let values = hub.iter().map(Value::as_ref);

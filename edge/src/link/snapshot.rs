@@ -11,6 +11,7 @@ use super::{FrameReceiver, FrameSender, LinkError};
 use part::{Part, Paths};
 use quinn::{Connection, RecvStream};
 use std::path::Path;
+use tt_migrations::progress::{self, Unit};
 use tt_protocol::difference::{Answer, Question};
 use tt_protocol::download::{DownloadReply, DownloadRequest, Held, SnapshotHeader};
 use tt_protocol::frame::{from_bytes, to_bytes};
@@ -24,6 +25,20 @@ pub struct Progress {
     pub received: u64,
     /// Bytes of the whole snapshot.
     pub total: u64,
+}
+
+/// Tells a transfer to whoever watches long work. Bytes of earlier attempts are there at once; a transfer that
+/// starts afresh is a phase of its own.
+pub fn told<'p>(what: &'p str, watcher: &'p dyn progress::Progress) -> impl FnMut(Progress) + 'p {
+    let mut before = None;
+    move |now| {
+        if before.is_none_or(|before| now.received < before) {
+            watcher.phase(what, Some(now.total), Unit::Bytes);
+            before = None;
+        }
+        watcher.advance(now.received - before.unwrap_or(0));
+        before = Some(now.received);
+    }
 }
 
 /// Fetches the hub's snapshot into the file `to`, replacing what is there. `progress` hears of every

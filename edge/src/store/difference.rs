@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use table::Comparing;
+use tt_migrations::progress::{Progress, Unit};
 use tt_migrations::quote::ident;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::shape::Schema;
@@ -96,6 +97,7 @@ pub type Asking<'a> = dyn FnMut(&Question) -> Option<Answer> + 'a;
 struct Hub<'a> {
     ask: &'a mut Asking<'a>,
     stop: &'a AtomicBool,
+    progress: &'a dyn Progress,
 }
 
 impl Hub<'_> {
@@ -122,10 +124,10 @@ pub fn compare<'a>(
     (head, rows): (&Path, &Path),
     ground: &Ground,
     ask: &'a mut Asking<'a>,
-    stop: &'a AtomicBool,
+    (stop, progress): (&'a AtomicBool, &'a dyn Progress),
 ) -> Result<Compared, DifferenceError> {
     let mut kept = Kept::open(rows, &ground.moment)?;
-    match tables(head, ground, &mut kept, &mut Hub { ask, stop }) {
+    match tables(head, ground, &mut kept, &mut Hub { ask, stop, progress }) {
         Ok(()) => kept.finish().map(|()| Compared::Rows).map_err(DifferenceError::Io),
         Err(Early::Ended(compared)) => Ok(compared),
         Err(Early::Failed(error)) => Err(error),
@@ -144,12 +146,17 @@ fn tables(head: &Path, ground: &Ground, kept: &mut Kept, hub: &mut Hub<'_>) -> R
             pairs.push((tracked, Tracked::new(table.clone(), 0)));
         }
     }
-    is_worth_it(&own, &head, &pairs)?;
+    let rows = is_worth_it(&own, &head, &pairs)?;
+    hub.progress.phase("comparing rows", Some(rows), Unit::Rows);
     pairs.iter().try_for_each(|(tracked, theirs)| Comparing::new(&own, tracked, theirs)?.run(hub, kept))
 }
 
-/// With less than half of the rows here, the packed snapshot is there sooner than its rows.
-fn is_worth_it(own: &Connection, head: &Connection, pairs: &[(&Arc<Tracked>, Tracked)]) -> Result<(), Early> {
+/// How many rows are here. With less than half of the hub's, the packed snapshot is there sooner than its rows.
+fn is_worth_it(
+    own: &Connection,
+    head: &Connection,
+    pairs: &[(&Arc<Tracked>, Tracked)],
+) -> Result<u64, Early> {
     let (mut here, mut there) = (0_i64, 0_i64);
     for (tracked, theirs) in pairs {
         let sql = format!("SELECT COUNT(*) FROM {}", ident(&tracked.table.name));
@@ -160,7 +167,7 @@ fn is_worth_it(own: &Connection, head: &Connection, pairs: &[(&Arc<Tracked>, Tra
     if here.saturating_mul(2) < there {
         return Err(whole(format!("of the hub's {there} rows this device has {here}")));
     }
-    Ok(())
+    Ok(here.unsigned_abs())
 }
 
 impl From<Misfit> for Early {

@@ -75,6 +75,11 @@ impl CopyState {
     pub(crate) const fn is_good(&self) -> bool {
         matches!(self, Self::Verified | Self::Repaired)
     }
+
+    /// Whether there are bytes that can be read back.
+    pub(crate) const fn is_there(&self) -> bool {
+        !matches!(self, Self::Missing | Self::Failed(_))
+    }
 }
 
 impl Listed {

@@ -18,22 +18,24 @@ use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use tt_migrations::progress::{Progress, Told, Unit};
 
 /// How a copy was verified, as its manifest says it.
 pub(crate) const HOW: &str = "read back: sha256 of the file and of what it unpacks to; these bytes passed integrity_check, foreign_key_check, rows and digest of every table";
 
 /// Checks copies, also several at a time.
-pub(crate) struct Checker {
+pub(crate) struct Checker<'p> {
     /// Whoever unpacks into this file holds the lock.
     scratch: Mutex<PathBuf>,
     /// SHA-256 of databases that passed, and what they hold.
     passed: Mutex<Vec<(String, Contents)>>,
+    progress: &'p dyn Progress,
 }
 
-impl Checker {
-    /// Unpacks into `work`.
-    pub(crate) fn new(work: &Path) -> Self {
-        Self { scratch: Mutex::new(work.join("check.db")), passed: Mutex::default() }
+impl<'p> Checker<'p> {
+    /// Unpacks into `work`. Each byte of a copy that is read is told.
+    pub(crate) fn new(work: &Path, progress: &'p dyn Progress) -> Self {
+        Self { scratch: Mutex::new(work.join("check.db")), passed: Mutex::default(), progress }
     }
 
     /// A copy that unpacks to the bytes of a sound snapshot has passed as well. Of one that is not sound nothing is
@@ -61,15 +63,15 @@ impl Checker {
     /// Checks one copy; the error says what is wrong with it.
     pub(crate) fn check(&self, vault: &dyn Vault, manifest: &Manifest) -> Result<(), String> {
         if self.knows(manifest) {
-            return unpack(vault, manifest, None);
+            return unpack(vault, manifest, None, self.progress);
         }
         let scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if self.knows(manifest) {
             // Another vault's copy was checked while we waited.
-            return unpack(vault, manifest, None);
+            return unpack(vault, manifest, None, self.progress);
         }
-        let checked =
-            unpack(vault, manifest, Some(&scratch)).and_then(|()| inspect(&scratch, &manifest.contents));
+        let checked = unpack(vault, manifest, Some(&scratch), self.progress)
+            .and_then(|()| inspect(&scratch, &manifest.contents));
         // The next check begins with an empty file whatever is left here.
         let _ = fs::remove_file(&*scratch);
         if checked.is_ok() {
@@ -89,21 +91,36 @@ pub(crate) enum Depth {
 }
 
 /// Unpacks one copy to the new file `to` and checks it there; the error says what is wrong with it.
-pub(crate) fn fetch(vault: &dyn Vault, manifest: &Manifest, to: &Path, depth: Depth) -> Result<(), String> {
-    unpack(vault, manifest, Some(to))?;
+pub(crate) fn fetch(
+    vault: &dyn Vault,
+    manifest: &Manifest,
+    to: &Path,
+    depth: Depth,
+    progress: &dyn Progress,
+) -> Result<(), String> {
+    progress.phase("reading the backup", Some(manifest.bytes), Unit::Bytes);
+    unpack(vault, manifest, Some(to), progress)?;
     match depth {
         Depth::Bytes if manifest.verified.is_some() => Ok(()),
-        _ => inspect(to, &manifest.contents),
+        _ => {
+            progress.step("checking the backup");
+            inspect(to, &manifest.contents)
+        }
     }
 }
 
-fn unpack(vault: &dyn Vault, manifest: &Manifest, to: Option<&Path>) -> Result<(), String> {
+fn unpack(
+    vault: &dyn Vault,
+    manifest: &Manifest,
+    to: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<(), String> {
     let Manifest { file, .. } = manifest;
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!("{file} is not there"),
         _ => format!("{file} cannot be read: {error}"),
     };
-    let packed = Hashing::new(vault.read(file).map_err(failed)?);
+    let packed = Hashing::new(Told::new(vault.read(file).map_err(failed)?, progress));
     let mut decoder = MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, packed));
     let out: Box<dyn io::Write> = match to {
         Some(path) => Box::new(BufWriter::with_capacity(CHUNK_BYTES, File::create(path).map_err(failed)?)),
@@ -173,6 +190,7 @@ mod tests {
     use super::*;
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use tt_migrations::progress::Unwatched;
     use tt_migrations::state;
 
     #[test]
@@ -189,7 +207,7 @@ mod tests {
         .unwrap();
         let (plain, file) = (path("plain.db"), path("plain.db.gz"));
         let Snapshot { taken, packed, is_sound } =
-            snapshot::take(&path("live.db"), &plain, &file, Effort::Small).unwrap();
+            snapshot::take(&path("live.db"), &plain, &file, Effort::Small, &Unwatched).unwrap();
         assert!(is_sound);
         let many = fs::read(path("plain.db.gz")).unwrap();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::new(9));
@@ -210,10 +228,10 @@ mod tests {
             };
             let (vault, manifest) = (MemoryVault::default(), Manifest::new(facts));
             vault::put(&vault, &manifest.file, &bytes).unwrap();
-            fetch(&vault, &manifest, &path("fetched.db"), Depth::Bytes).unwrap();
+            fetch(&vault, &manifest, &path("fetched.db"), Depth::Bytes, &Unwatched).unwrap();
             assert_eq!(fs::read(path("fetched.db")).unwrap(), fs::read(path("plain.db")).unwrap());
             vault::put(&vault, &manifest.file, &bytes[..bytes.len() - 1]).unwrap();
-            assert!(Checker::new(dir.path()).check(&vault, &manifest).is_err(), "cut off");
+            assert!(Checker::new(dir.path(), &Unwatched).check(&vault, &manifest).is_err(), "cut off");
         }
     }
 }

@@ -9,6 +9,7 @@ use super::vault::{self, Vault};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use tt_migrations::progress::{Progress, Told};
 
 /// No line of ours is longer.
 const CHECKSUM_BYTES_MAX: u64 = 4_096;
@@ -20,7 +21,7 @@ impl Backups {
         &self,
         number: usize,
         manifest: &Manifest,
-        checker: &Checker,
+        checker: &Checker<'_>,
         at: &str,
     ) -> Result<bool, String> {
         let vault = self.vaults[number].vault.as_ref();
@@ -69,10 +70,16 @@ impl Backups {
 }
 
 /// Writes the compressed snapshot into a vault under this name.
-pub(crate) fn bring(vault: &dyn Vault, file: &str, packed: &Path) -> Result<(), String> {
+pub(crate) fn bring(
+    vault: &dyn Vault,
+    file: &str,
+    packed: &Path,
+    progress: &dyn Progress,
+) -> Result<(), String> {
     let failed = |error: io::Error| format!("{file} cannot be written: {error}");
-    let mut source =
+    let source =
         File::open(packed).map_err(|error| format!("the compressed snapshot cannot be read: {error}"))?;
+    let mut source = Told::new(source, progress);
     let mut upload = vault.begin(file).map_err(failed)?;
     pump(&mut source, |bytes| upload.write_all(bytes)).map_err(failed)?;
     upload.commit().map_err(failed)

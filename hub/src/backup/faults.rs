@@ -59,6 +59,7 @@ impl World {
             alert_command: Vec::new(),
             webhook: None,
             at_once: false,
+            progress: Arc::new(Unwatched),
             zone: Zone::named("UTC").unwrap(),
             vaults: placed.collect(),
         };

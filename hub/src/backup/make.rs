@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
+use tt_migrations::progress::Unit;
 
 /// Left on the hub's disk whatever a backup needs.
 pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
@@ -65,8 +66,11 @@ impl Backups {
     fn make_in(&self, scratch: &Path, tiers: &[Tier], now: i64) -> Result<Outcome, BackupError> {
         let catalog = self.catalog();
         let mut outcome = Outcome { problems: self.clean(&catalog), ..Outcome::default() };
-        let checker = Checker::new(scratch);
+        let checker = Checker::new(scratch, self.progress());
         let prepared = self.prepare(scratch, &catalog, &checker, tiers, now)?;
+        // Each copy is written and read back.
+        let bytes = 2 * prepared.snapshot.packed.bytes * self.copies(tiers);
+        self.progress().phase("making copies", Some(bytes), Unit::Bytes);
         for plan in self.plans.iter().filter(|plan| tiers.contains(&plan.tier)) {
             let manifest = Manifest::new(Facts {
                 tier: plan.tier,
@@ -80,6 +84,12 @@ impl Backups {
             outcome.backups.push(backup);
         }
         Ok(outcome)
+    }
+
+    /// How many copies a run of these tiers makes.
+    fn copies(&self, tiers: &[Tier]) -> u64 {
+        let of = |tier: &Tier| self.vaults.iter().filter(|vault| vault.takes.contains(tier)).count();
+        tiers.iter().map(|tier| of(tier) as u64).sum()
     }
 
     /// Removes what runs that were cut off have left in the vaults.
@@ -103,14 +113,14 @@ impl Backups {
         &self,
         scratch: &Path,
         catalog: &Catalog,
-        checker: &Checker,
+        checker: &Checker<'_>,
         tiers: &[Tier],
         now: i64,
     ) -> Result<Prepared, BackupError> {
         let plain = scratch.join("snapshot.db");
         let file = scratch.join("snapshot.db.gz");
         self.expect_room(scratch)?;
-        let snapshot = snapshot::take(&self.database, &plain, &file, Effort::Small)?;
+        let snapshot = snapshot::take(&self.database, &plain, &file, Effort::Small, self.progress())?;
         fs::remove_file(&plain).map_err(|source| BackupError::File { path: plain, source })?;
         checker.knows_snapshot(&snapshot);
         // Names are the local time. The hour that comes twice in autumn, a clock that was set back, or two runs
@@ -185,14 +195,14 @@ impl Backups {
         &self,
         manifest: Manifest,
         prepared: &Prepared,
-        checker: &Checker,
+        checker: &Checker<'_>,
         problems: &mut Vec<Problem>,
     ) -> Listed {
         let at = &prepared.taken_at;
         let takes = |number: &usize| self.vaults[*number].takes.contains(&manifest.tier);
         let bring = |number: usize| {
             let vault = self.vaults[number].vault.as_ref();
-            let written = copy::bring(vault, &manifest.file, &prepared.file);
+            let written = copy::bring(vault, &manifest.file, &prepared.file, self.progress());
             written.and_then(|()| self.confirm(number, &manifest, checker, at).map(drop))
         };
         let copies = self.in_each_vault((0..self.vaults.len()).filter(takes).collect(), &bring);

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
+use tt_migrations::progress::{Progress, Told};
 
 /// Read at a time, everywhere here.
 pub(crate) const CHUNK_BYTES: usize = 128 << 10;
@@ -73,8 +74,8 @@ impl<R: Read> Read for Hashing<R> {
 }
 
 /// SHA-256 of a file.
-pub(crate) fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = Hashing::new(File::open(path)?);
+pub(crate) fn sha256(path: &Path, progress: &dyn Progress) -> io::Result<String> {
+    let mut file = Hashing::new(Told::new(File::open(path)?, progress));
     pump(&mut file, |_| Ok(()))?;
     Ok(file.finish().1)
 }
@@ -94,8 +95,8 @@ pub(crate) fn pump(from: &mut dyn Read, mut to: impl FnMut(&[u8]) -> io::Result<
 
 /// Writes the gzip of `from` to `to`, on as many threads as there are cores. The same bytes give the same file,
 /// whatever the number of threads: no time and no name is in it.
-pub(crate) fn pack(from: &Path, to: &Path, effort: Effort) -> io::Result<Packed> {
-    let mut plain = Hashing::new(File::open(from)?);
+pub(crate) fn pack(from: &Path, to: &Path, effort: Effort, progress: &dyn Progress) -> io::Result<Packed> {
+    let mut plain = Hashing::new(Told::new(File::open(from)?, progress));
     let mut out = Hashing::new(BufWriter::with_capacity(CHUNK_BYTES, File::create(to)?));
     members::compress(&mut plain, &mut out, effort, members::threads())?;
     out.flush()?;

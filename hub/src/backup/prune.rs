@@ -3,6 +3,7 @@
 use super::record::Problem;
 use super::retention::{self, Decision};
 use super::{BackupLock, Backups, Catalog};
+use tt_migrations::progress::Unit;
 
 /// What retention decided, and what was wrong when it was carried out.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ impl Backups {
         let catalog = self.catalog();
         let decisions = self.decide(&catalog, now);
         let mut problems = Vec::new();
+        let gone = decisions.iter().filter(|decision| !decision.keep).count();
+        self.progress().phase("removing what no tier keeps", Some(gone as u64), Unit::Files);
         for decision in decisions.iter().filter(|decision| !decision.keep) {
             for (number, placed) in self.vaults.iter().enumerate() {
                 let of_backup = |name: &String| name.split('.').next() == Some(decision.id.as_str());
@@ -46,6 +49,7 @@ impl Backups {
                     )));
                 }
             }
+            self.progress().advance(1);
         }
         Pruned { decisions, problems }
     }

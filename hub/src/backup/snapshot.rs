@@ -17,6 +17,7 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
+use tt_migrations::progress::{Progress, Unit};
 use tt_migrations::state;
 
 /// What a snapshot is of.
@@ -45,20 +46,27 @@ pub(crate) fn take(
     plain: &Path,
     file: &Path,
     effort: Effort,
+    progress: &dyn Progress,
 ) -> Result<Snapshot, BackupError> {
     let failed = |error: rusqlite::Error| DatabaseError::new(source, &error);
     let conn = database::open(source)?;
     // The transaction holds one moment: all that is read of the original is as it was in it.
     let moment = conn.unchecked_transaction().map_err(failed)?;
     let taken = describe(&moment).map_err(failed)?;
+    progress.step("copying the database");
     copy(&moment, plain).map_err(failed)?;
+    // Its bytes are read twice: to be compressed, and to be compared with the original.
+    let bytes = fs::metadata(plain).map_or(0, |plain| plain.len());
+    progress.phase("compressing and comparing", Some(2 * bytes), Unit::Bytes);
     let (packed, examined, again) = thread::scope(|scope| {
-        let packed = scope.spawn(|| pack::pack(plain, file, effort));
+        let packed = scope.spawn(|| pack::pack(plain, file, effort, progress));
         let examined = scope.spawn(|| check::examine(plain));
-        let again = read_again(&moment, plain);
+        let again = read_again(&moment, plain, progress);
         // The log may be emptied from here on.
         drop(moment);
-        (finished(packed), finished(examined), again)
+        let packed = finished(packed);
+        progress.step("checking the copy");
+        (packed, finished(examined), again)
     });
     let packed = packed.map_err(|source| BackupError::File { path: file.to_owned(), source })?;
     let Examined { problems, contents } = examined.map_err(failed)?;
@@ -98,10 +106,10 @@ fn finished<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// SHA-256 of a second copy of the same moment, made in the same way and gone afterwards.
-fn read_again(moment: &Connection, plain: &Path) -> Result<String, BackupError> {
+fn read_again(moment: &Connection, plain: &Path, progress: &dyn Progress) -> Result<String, BackupError> {
     let second = plain.with_extension("again");
     copy(moment, &second).map_err(|error| DatabaseError::new(&second, &error))?;
-    let sha256 = pack::sha256(&second).and_then(|sha256| fs::remove_file(&second).map(|()| sha256));
+    let sha256 = pack::sha256(&second, progress).and_then(|sha256| fs::remove_file(&second).map(|()| sha256));
     sha256.map_err(|source| BackupError::File { path: second, source })
 }
 
@@ -121,6 +129,7 @@ pub(crate) fn copy(moment: &Connection, to: &Path) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tt_migrations::progress::Unwatched;
 
     #[test]
     fn a_moment_gives_the_same_bytes_twice_whatever_is_written_and_a_flipped_bit_does_not() {
@@ -141,18 +150,18 @@ mod tests {
         moment.query_row("SELECT count(*) FROM t", [], |_| Ok(())).unwrap();
         copy(&moment, &plain).unwrap();
         writer.execute_batch(fill).unwrap();
-        let again = read_again(&moment, &plain).unwrap();
-        assert_eq!(again, pack::sha256(&plain).unwrap());
+        let again = read_again(&moment, &plain, &Unwatched).unwrap();
+        assert_eq!(again, pack::sha256(&plain, &Unwatched).unwrap());
         let whole = fs::read(&plain).unwrap();
         for at in (0..whole.len()).step_by(1_000) {
             let mut rotten = whole.clone();
             rotten[at] ^= 1;
             fs::write(&plain, rotten).unwrap();
-            assert_ne!(again, pack::sha256(&plain).unwrap(), "byte {at}");
+            assert_ne!(again, pack::sha256(&plain, &Unwatched).unwrap(), "byte {at}");
         }
         drop(moment);
         let now = reader.unchecked_transaction().unwrap();
         fs::remove_file(&plain).unwrap();
-        assert_ne!(again, read_again(&now, &plain).unwrap());
+        assert_ne!(again, read_again(&now, &plain, &Unwatched).unwrap());
     }
 }

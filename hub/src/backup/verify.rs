@@ -5,6 +5,7 @@ use super::check::Checker;
 use super::manifest::Manifest;
 use super::record::{Kind, Problem};
 use super::{BackupError, BackupLock, Backups, Outcome, calendar};
+use tt_migrations::progress::Unit;
 
 /// A backup that nobody has read for so long is read by the daemon: every byte at least once a week.
 const READ_AFTER: i64 = 6 * calendar::DAY;
@@ -46,8 +47,11 @@ impl Backups {
         now: i64,
     ) -> Result<Outcome, BackupError> {
         let scratch = self.scratch()?;
-        let checker = Checker::new(&scratch);
+        let checker = Checker::new(&scratch, self.progress());
         let mut outcome = Outcome { problems: catalog.problems.clone(), ..Outcome::default() };
+        let readable = |backup: &&Listed| backup.copies.iter().filter(|(_, state)| state.is_there()).count();
+        let bytes = backups.iter().map(|backup| readable(backup) as u64 * backup.manifest.bytes).sum();
+        self.progress().phase("reading copies back", Some(bytes), Unit::Bytes);
         for backup in backups {
             let verified = self.verify_one(backup, catalog, &checker, now, &mut outcome.problems);
             outcome.backups.push(verified);
@@ -63,7 +67,7 @@ impl Backups {
         &self,
         backup: &Listed,
         catalog: &Catalog,
-        checker: &Checker,
+        checker: &Checker<'_>,
         now: i64,
         problems: &mut Vec<Problem>,
     ) -> Listed {
@@ -121,7 +125,7 @@ impl Backups {
         manifest: &Manifest,
         (good, number): (Option<usize>, usize),
         reason: &str,
-        checker: &Checker,
+        checker: &Checker<'_>,
         at: &str,
         problems: &mut Vec<Problem>,
     ) -> CopyState {

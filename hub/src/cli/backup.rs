@@ -13,6 +13,8 @@ use crate::config::Config;
 use crate::folder::Folder;
 use crate::view;
 use serde_json::{Value as Json, json};
+use std::sync::Arc;
+use tt_terminal::bar::Bar;
 
 #[derive(clap::Args)]
 pub(super) struct MakeArguments {
@@ -43,7 +45,9 @@ impl Work {
     fn begin(place: &Place) -> Result<Self, CliError> {
         let folder = Folder::of_hub(&std::path::absolute(&place.data)?)?;
         let config = Config::read(&folder)?;
-        Ok(Self { backups: Backups::open(&folder, &config.backup)?, now: clock::now().0.div_euclid(1_000) })
+        let mut backups = Backups::open(&folder, &config.backup)?;
+        backups.watch(Arc::new(Bar::for_command(place.json)));
+        Ok(Self { backups, now: clock::now().0.div_euclid(1_000) })
     }
 
     fn lock(&self) -> Result<BackupLock, BackupError> {
@@ -57,6 +61,7 @@ pub(super) fn make(place: &Place, arguments: &MakeArguments) -> Result<(), CliEr
     let lock = work.lock()?;
     let tiers = work.backups.wanted(arguments.tier, work.now);
     let Outcome { backups, problems } = work.backups.make(&lock, &tiers, work.now)?;
+    work.backups.progress().end();
     if place.json {
         let first = backups.first().map(|backup| view::backups::backup(backup, &work.backups.vaults));
         output::json(&first.unwrap_or(Json::Null))?;
@@ -80,6 +85,7 @@ pub(super) fn verify(place: &Place, arguments: &VerifyArguments) -> Result<(), C
     background::give_way();
     let lock = work.lock()?;
     let Outcome { backups, problems } = work.backups.verify(&lock, arguments.id.as_deref(), work.now)?;
+    work.backups.progress().end();
     print_list(place, &work, &backups)?;
     // What was repaired is said, but all is well now.
     let is_good = |backup: &Listed| backup.copies.iter().all(|(_, state)| state.is_good());
@@ -97,6 +103,7 @@ pub(super) fn prune(place: &Place, arguments: &PruneArguments) -> Result<(), Cli
     } else {
         work.backups.prune(&work.lock()?, work.now)
     };
+    work.backups.progress().end();
     if place.json {
         let of = |keep: bool| {
             let decisions = pruned.decisions.iter().filter(|decision| decision.keep == keep);

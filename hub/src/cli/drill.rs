@@ -7,15 +7,20 @@ use crate::config::Config;
 use crate::folder::Folder;
 use crate::restore::Restores;
 use crate::restore::drill::Chance;
+use std::sync::Arc;
+use tt_migrations::progress::Progress;
+use tt_terminal::bar::Bar;
 
 pub(super) fn run(place: &Place) -> Result<(), CliError> {
     let folder = Folder::of_hub(&std::path::absolute(&place.data)?)?;
     let config = Config::read(&folder)?;
-    let restores = Restores::open(&folder, &config.backup)?;
+    let progress: Arc<dyn Progress> = Arc::new(Bar::for_command(place.json));
+    let restores = Restores::open(&folder, &config.backup)?.watched_by(&progress);
     background::give_way();
     let now = clock::now().0.div_euclid(1_000);
     let chance = Chance { dice: now.unsigned_abs(), now, keep_days: config.journal.keep_days };
     let drill = restores.drill(&restores.backups.lock()?, chance)?;
+    progress.end();
     let Some(drill) = drill else {
         return Err(CliError::Refused(
             "there is no verified backup to rehearse with: make one with `tt-hub backup`".into(),

@@ -22,10 +22,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tt_migrations::capture::install;
 use tt_migrations::policy::{self, PolicyError};
+use tt_migrations::progress::Progress;
 use tt_migrations::quote::ident;
 use tt_migrations::runner::{self, MigrationError};
 use tt_migrations::{connection, state};
 use tt_protocol::policy::Policy;
+use tt_terminal::bar::Bar;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -71,7 +73,9 @@ struct Made {
 
 pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> {
     let folder = Folder::new(&place.data);
-    let made = set_up(&folder, arguments)?;
+    let bar = Bar::for_command(place.json || arguments.adopt.is_none());
+    let made = set_up(&folder, arguments, &bar)?;
+    bar.end();
     warn(&made);
     if place.json {
         let rows: Map<_, _> = made.rows.iter().map(|(table, rows)| (table.clone(), json!(rows))).collect();
@@ -87,7 +91,7 @@ pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> 
     Ok(output::text(&describe(&folder, arguments, &made))?)
 }
 
-fn set_up(folder: &Folder, arguments: &Arguments) -> Result<Made, InitError> {
+fn set_up(folder: &Folder, arguments: &Arguments, progress: &dyn Progress) -> Result<Made, InitError> {
     refuse_existing(folder)?;
     let (text, policy) = read_policy(arguments.policy.as_deref())?;
     if let Some(source) = &arguments.adopt {
@@ -102,7 +106,7 @@ fn set_up(folder: &Folder, arguments: &Arguments) -> Result<Made, InitError> {
     if !keeps_authority {
         Authority::create(staging.path())?;
     }
-    let mut made = build(&staging, arguments, &text, policy)?;
+    let mut made = build(&staging, arguments, (&text, policy), progress)?;
     made.keeps_authority = keeps_authority;
     staging.put_in_place()?;
     Ok(made)
@@ -125,13 +129,19 @@ fn read_policy(file: Option<&Path>) -> Result<(String, Policy), InitError> {
     Ok((text, policy))
 }
 
-fn build(staging: &Staging, arguments: &Arguments, text: &str, policy: Policy) -> Result<Made, InitError> {
+fn build(
+    staging: &Staging,
+    arguments: &Arguments,
+    (text, policy): (&str, Policy),
+    progress: &dyn Progress,
+) -> Result<Made, InitError> {
     let source = arguments.adopt.as_deref();
     let own_policy = arguments.policy.is_some();
     let path = staging.new_database()?;
     if let Some(source) = source {
-        adopt::copy(source, &path)?;
+        adopt::copy(source, &path, progress)?;
     }
+    progress.step("setting up the database");
     let conn = connection::open(&path)?;
     let (stripped, intruders) = match source {
         Some(_) => {

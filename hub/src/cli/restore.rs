@@ -13,6 +13,9 @@ use crate::folder::Folder;
 use crate::restore::{Hold, Looked, Purpose, Restores, Step, Target, What};
 use serde_json::json;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use tt_migrations::progress::Progress;
+use tt_terminal::bar::Bar;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -47,7 +50,9 @@ pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> 
         return Err(CliError::Refused(usage.to_owned()));
     }
     let config = Config::read(&folder)?;
-    let restores = Restores::open(&folder, &config.backup)?;
+    let bar = Arc::new(Bar::for_command(place.json));
+    let progress: Arc<dyn Progress> = bar.clone();
+    let restores = Restores::open(&folder, &config.backup)?.watched_by(&progress);
     let lock = restores.backups.lock()?;
     if let Some(note) = restores.settle(clock::now().0)? {
         eprintln!("tt-hub: {note}");
@@ -57,6 +62,7 @@ pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> 
     let hold = if arguments.force && !arguments.dry_run { Some(Hold::take(&folder)?) } else { None };
     let purpose = if hold.is_some() { Purpose::Restore } else { Purpose::Tell };
     let looked = restores.look(&lock, &what, purpose)?;
+    bar.end();
     show(place, &restores, &looked)?;
     if arguments.dry_run {
         if place.json {
@@ -72,7 +78,7 @@ pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> 
         None if is_wanted()? => Hold::take(&folder)?,
         None => return Err(CliError::Refused("not restored: nothing was changed".to_owned())),
     };
-    carry_out(place, &restores, &lock, looked, hold)
+    carry_out(place, &restores, (&lock, &bar), looked, hold)
 }
 
 /// What a person should know before anything changes.
@@ -87,13 +93,18 @@ fn show(place: &Place, restores: &Restores, looked: &Looked) -> Result<(), CliEr
 fn carry_out(
     place: &Place,
     restores: &Restores,
-    lock: &BackupLock,
+    (lock, bar): (&BackupLock, &Bar),
     looked: Looked,
     mut hold: Hold,
 ) -> Result<(), CliError> {
     let (source, plan) = (looked.source.clone(), looked.plan.clone());
-    let done = restores.carry_out(lock, looked, &mut hold, clock::now().0, &mut say);
+    let done = restores.carry_out(lock, looked, &mut hold, clock::now().0, &mut |step| {
+        say(bar, step);
+        Ok(())
+    });
+    bar.step("the hub goes on");
     let released = hold.release();
+    bar.end();
     let done = done?;
     let mut notes = done.notes;
     notes.extend(released.err().map(|reason| format!("the running hub cannot go on: {reason}")));
@@ -109,16 +120,21 @@ fn carry_out(
     Ok(output::text(&shape::done(&label, done.begun, &done.safety))?)
 }
 
-/// What is under way, for whoever waits.
-fn say(step: Step) -> Result<(), crate::restore::RestoreError> {
-    let what = match step {
-        Step::Keep => "keeping the present database safe",
-        Step::Write => "writing the database",
-        Step::Check => "checking what was written",
-        Step::Prepare | Step::Intend | Step::Lock | Step::Record => return Ok(()),
+/// What is under way, for whoever waits: a bar, or a line where none can be drawn.
+fn say(bar: &Bar, step: Step) {
+    let (what, is_told) = match step {
+        Step::Keep => ("keeping the present database safe", true),
+        Step::Prepare => ("preparing the next database", false),
+        Step::Lock => ("waiting until no program writes", false),
+        Step::Write => ("writing the database", true),
+        Step::Check => ("checking what was written", true),
+        Step::Intend | Step::Record => return,
     };
-    eprintln!("tt-hub: {what} …");
-    Ok(())
+    if bar.is_drawn() {
+        bar.step(what);
+    } else if is_told {
+        eprintln!("tt-hub: {what} …");
+    }
 }
 
 /// None: the operator left.

@@ -8,6 +8,7 @@ use super::record::{Entry, Lsn, What};
 use crate::store::replayed::ReplayedError;
 use crate::store::{HubStore, StoreError};
 use std::ops::Range;
+use tt_migrations::progress::{Progress, Unit, Unwatched};
 use tt_protocol::number::{Epoch, Millis, Version};
 
 /// Entries that share a commit.
@@ -80,6 +81,18 @@ pub enum ReplayError {
 /// # Errors
 /// [`ReplayError`].
 pub fn replay(store: &mut HubStore, journal: &Reader, target: Target) -> Result<Replayed, ReplayError> {
+    replay_watched(store, journal, target, &Unwatched)
+}
+
+/// As [`replay`], and tells how far it is.
+pub(crate) fn replay_watched(
+    store: &mut HubStore,
+    journal: &Reader,
+    target: Target,
+    progress: &dyn Progress,
+) -> Result<Replayed, ReplayError> {
+    let versions = target.version.map(|version| version.0.saturating_sub(store.version().0));
+    progress.phase("replaying the journal", versions, Unit::Versions);
     let first = store.begin_replay()?;
     let skipped = abandoned(journal, first, store.epoch(), target)?;
     let mut done =
@@ -96,10 +109,10 @@ pub fn replay(store: &mut HubStore, journal: &Reader, target: Target) -> Result<
         }
         batch.push(entry);
         if batch.len() >= ENTRIES_PER_COMMIT {
-            commit(store, &mut batch, &mut done)?;
+            commit(store, &mut batch, &mut done, progress)?;
         }
     }
-    commit(store, &mut batch, &mut done)?;
+    commit(store, &mut batch, &mut done, progress)?;
     store.end_replay(done.last)?;
     Ok(done)
 }
@@ -129,9 +142,15 @@ fn abandoned(
     Ok(found)
 }
 
-fn commit(store: &mut HubStore, batch: &mut Vec<Entry>, done: &mut Replayed) -> Result<(), ReplayError> {
+fn commit(
+    store: &mut HubStore,
+    batch: &mut Vec<Entry>,
+    done: &mut Replayed,
+    progress: &dyn Progress,
+) -> Result<(), ReplayError> {
     let Some(last) = batch.last() else { return Ok(()) };
     store.replay(batch)?;
+    progress.advance(last.version.0.saturating_sub(done.version.0));
     (done.version, done.at, done.last) = (last.version, Some(last.at), last.lsn);
     done.entries += batch.len() as u64;
     batch.clear();

@@ -136,6 +136,7 @@ impl Restores {
         // The fetch checks the bytes by themselves; what follows is only what it cannot know.
         let fetch = |backup: &Listed| self.fetch(lock, &What::Named(backup.manifest.id.clone()), Depth::Rows);
         let fetched = fetch(newest)?;
+        self.backups.progress().step("comparing tables");
         let expected = rehearsal::digests(&mut open_store(&fetched.scratch.fetched())?)?;
         drill.notes = fetched.source.notes.clone();
         drop(fetched);
@@ -144,8 +145,13 @@ impl Restores {
             let fetched = fetch(older)?;
             drill.notes.extend(fetched.source.notes.iter().cloned());
             let way = (older, newest);
-            let (moment, notes) =
-                rehearsal::walk(&fetched.scratch.fetched(), way, journals, &expected, dice)?;
+            let (moment, notes) = rehearsal::walk(
+                &fetched.scratch.fetched(),
+                way,
+                journals,
+                &expected,
+                (dice, self.backups.progress()),
+            )?;
             drill.moment = moment;
             drill.notes.extend(notes);
         }

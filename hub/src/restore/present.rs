@@ -10,6 +10,7 @@ use crate::backup::contents::Contents;
 use crate::backup::pack::Effort;
 use crate::backup::snapshot::{self, Snapshot};
 use std::path::Path;
+use tt_migrations::progress::Unwatched;
 
 /// What a look at the present database is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub(super) struct Present {
 }
 
 impl Present {
-    /// Copies and checks the database at `live`.
+    /// Copies and checks the database at `live`. Nobody watches: other work goes on at the same time.
     pub(super) fn look(live: &Path, scratch: &Scratch, purpose: Purpose) -> Result<Self, RestoreError> {
         let plain = scratch.former();
         scratch.begin(&plain)?;
@@ -48,7 +49,7 @@ impl Present {
             }
             Purpose::Restore => {
                 let watch = Watch::open(live)?;
-                let taken = snapshot::take(live, &plain, &scratch.former_packed(), Effort::Quick);
+                let taken = snapshot::take(live, &plain, &scratch.former_packed(), Effort::Quick, &Unwatched);
                 let sound = |taken: Snapshot| taken.is_sound.then(|| State::Taken(Box::new(taken)));
                 (Some(watch), taken.map(sound))
             }

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use tt_migrations::digest;
+use tt_migrations::progress::Progress;
 use tt_protocol::number::Version;
 
 /// Rows and digest of each table.
@@ -77,14 +78,14 @@ pub(super) fn walk(
     (older, newest): (&Listed, &Listed),
     journals: &[Found],
     expected: &Digests,
-    chance: u64,
+    (chance, progress): (u64, &dyn Progress),
 ) -> Result<(Option<Moment>, Vec<String>), RestoreError> {
     let (older, newest) = (&older.manifest, &newest.manifest);
     let known = |table: &String| {
         let of = |contents: &contents::Contents| contents.foreign_key_violations.contains_key(table);
         of(&older.contents) || of(&newest.contents)
     };
-    let way = Way { to: Version(newest.version), from: Version(older.version), chance, expected };
+    let way = Way { to: Version(newest.version), from: Version(older.version), chance, expected, progress };
     let (outcome, mut notes) =
         replay::from_any(journals, database, |reader| match way.walk(database, reader, &known) {
             Ok(walked) => Ok(Ok(walked)),
@@ -109,6 +110,7 @@ struct Way<'w> {
     to: Version,
     chance: u64,
     expected: &'w Digests,
+    progress: &'w dyn Progress,
 }
 
 impl Way<'_> {
@@ -122,9 +124,10 @@ impl Way<'_> {
         let first = store.last_entry()?.unwrap_or_default();
         let (mut moment, mut orphans) = (None, None);
         if let Some(chosen) = self.choose(reader, first)? {
-            go_on(&mut store, reader, chosen.before)?;
+            go_on(&mut store, reader, self.progress, chosen.before)?;
+            self.progress.step("comparing rows with the journal");
             let told = Told::read(&mut store, &chosen.entries)?;
-            go_on(&mut store, reader, chosen.version)?;
+            go_on(&mut store, reader, self.progress, chosen.version)?;
             let wrong = |reason| Stop::Wrong(format!("at version {}, {reason}", chosen.version));
             is_sound(&mut store, &chosen)?.map_err(wrong)?;
             orphans = self::orphans(&mut store, known)?;
@@ -132,7 +135,8 @@ impl Way<'_> {
             let at = chosen.entries.last().map_or(0, |entry| entry.at.0.div_euclid(1_000));
             moment = Some(Moment { version: chosen.version.0, at: calendar::utc(at), rows });
         }
-        go_on(&mut store, reader, self.to)?;
+        go_on(&mut store, reader, self.progress, self.to)?;
+        self.progress.step("comparing tables");
         let found = digests(&mut store)?;
         let mut differing: Vec<&str> = Vec::new();
         differing
@@ -181,9 +185,10 @@ fn name<'d>((name, _): (&'d String, &'d (u64, String))) -> &'d str {
     name
 }
 
-fn go_on(store: &mut HubStore, reader: &Reader, to: Version) -> Result<(), Stop> {
+fn go_on(store: &mut HubStore, reader: &Reader, progress: &dyn Progress, to: Version) -> Result<(), Stop> {
     let target = journal::Target { version: Some(to), ..journal::Target::default() };
-    let done = journal::replay(store, reader, target).map_err(|error| Stop::Unread(error.to_string()))?;
+    let done = journal::replay_watched(store, reader, target, progress)
+        .map_err(|error| Stop::Unread(error.to_string()))?;
     if done.version == to {
         return Ok(());
     }

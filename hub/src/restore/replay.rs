@@ -10,6 +10,7 @@ use crate::journal::replay::{self, Replayed};
 use std::fs;
 use std::io;
 use std::path::Path;
+use tt_migrations::progress::Progress;
 use tt_protocol::number::{Millis, Version};
 
 /// Brings the fetched backup at `database` to the target, which is not older than it. A backup of exactly that
@@ -23,8 +24,9 @@ pub(super) fn up_to(
     if target == Target::Version(manifest.version) {
         return Ok(Vec::new());
     }
-    let (done, mut notes) =
-        from_any(&journal::all(restores), database, |reader| attempt(database, reader, target))?;
+    let (done, mut notes) = from_any(&journal::all(restores), database, |reader| {
+        attempt(database, reader, target, restores.backups.progress())
+    })?;
     match done {
         Some(done) => {
             notes.extend(ended_early(&done, target));
@@ -72,14 +74,20 @@ pub(super) fn from_any<T>(
     Ok((None, notes))
 }
 
-fn attempt(database: &Path, reader: &Reader, target: Target) -> Result<Replayed, String> {
+fn attempt(
+    database: &Path,
+    reader: &Reader,
+    target: Target,
+    progress: &dyn Progress,
+) -> Result<Replayed, String> {
     let mut store = open_store(database).map_err(|error| error.to_string())?;
     let target_of = match target {
         Target::Version(version) => replay::Target { version: Some(Version(version)), ..Default::default() },
         // All of that second.
         Target::Time(at) => replay::Target { at: Some(Millis(at * 1_000 + 999)), ..Default::default() },
     };
-    let done = replay::replay(&mut store, reader, target_of).map_err(|error| error.to_string())?;
+    let done =
+        replay::replay_watched(&mut store, reader, target_of, progress).map_err(|error| error.to_string())?;
     drop(store);
     in_one_file(database).map_err(|error| error.to_string())?;
     match target {

@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use tt_migrations::progress::Unwatched;
 
 const PREFIX: &str = "before_restore_";
 
@@ -40,8 +41,9 @@ impl Restores {
         })
     }
 
+    /// Nobody watches: the next database is prepared at the same time.
     fn keep_whole(&self, id: &str, snapshot: &Snapshot, scratch: &Scratch, now: i64) -> Result<(), String> {
-        let checker = Checker::new(&scratch.0);
+        let checker = Checker::new(&scratch.0, &Unwatched);
         checker.knows_snapshot(snapshot);
         let local = self.backups.zone().local(now);
         let facts = Facts {
@@ -54,7 +56,7 @@ impl Restores {
             packed: &snapshot.packed,
         };
         let made = Manifest { id: id.to_owned(), file: manifest::file(id), ..Manifest::new(facts) };
-        copy::bring(&self.vault, &made.file, &scratch.former_packed())?;
+        copy::bring(&self.vault, &made.file, &scratch.former_packed(), &Unwatched)?;
         checker.check(&self.vault, &made)?;
         let checksum = manifest::checksum_file(id);
         let put = |name: &str, bytes: &[u8]| {

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
+use tt_migrations::progress::{Progress, Unit};
 
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
 
@@ -70,13 +71,13 @@ fn named(restores: &Restores, name: &str, to: &Path, depth: Depth) -> Result<Sou
         return from_vaults(restores, backup, to, depth);
     }
     if let Some(manifest) = restores.safety_copy(name) {
-        check::fetch(&restores.vault, &manifest, to, depth)
+        check::fetch(&restores.vault, &manifest, to, depth, restores.backups.progress())
             .map_err(|reason| RestoreError::Unusable { what: name.to_owned(), reason })?;
         return Ok(fetched(name, &manifest.contents, Vec::new()));
     }
     // A backup whose manifests are all lost is still a file in a vault, and can be named as one.
     match as_file(name) {
-        Some(path) => from_file(&path, to, depth),
+        Some(path) => from_file(&path, to, depth, restores.backups.progress()),
         None => Err(RestoreError::Unknown(name.to_owned())),
     }
 }
@@ -109,7 +110,7 @@ fn from_vaults(
     let mut notes = Vec::new();
     for number in restores.backups.near_first(backup.copies.iter().map(|(number, _)| *number)) {
         let vault = restores.backups.vaults[number].vault.as_ref();
-        match check::fetch(vault, &backup.manifest, to, depth) {
+        match check::fetch(vault, &backup.manifest, to, depth, restores.backups.progress()) {
             Ok(()) => {
                 let Manifest { id, contents, .. } = &backup.manifest;
                 return Ok(fetched(id, contents, notes));
@@ -130,7 +131,7 @@ fn fetched(label: &str, contents: &Contents, mut notes: Vec<String>) -> Source {
 }
 
 /// A file that somebody names.
-fn from_file(path: &Path, to: &Path, depth: Depth) -> Result<Source, RestoreError> {
+fn from_file(path: &Path, to: &Path, depth: Depth, progress: &dyn Progress) -> Result<Source, RestoreError> {
     let what = path.display().to_string();
     let unusable = |reason: String| RestoreError::Unusable { what: what.clone(), reason };
     if !path.exists() {
@@ -140,13 +141,15 @@ fn from_file(path: &Path, to: &Path, depth: Depth) -> Result<Source, RestoreErro
     if !path.is_file() {
         return Err(unusable("it is no file".to_owned()));
     }
-    check_sum(path).map_err(unusable)?;
+    let bytes = fs::metadata(path).map_or(0, |file| file.len());
+    progress.phase("reading the file", Some(bytes), Unit::Bytes);
+    check_sum(path, progress).map_err(unusable)?;
     if let Some((vault, manifest)) = manifest_beside(path) {
-        check::fetch(&vault, &manifest, to, depth).map_err(unusable)?;
+        check::fetch(&vault, &manifest, to, depth, progress).map_err(unusable)?;
         return Ok(fetched(&what, &manifest.contents, Vec::new()));
     }
     if path.extension().is_some_and(|ending| ending == "gz") {
-        unpack(path, to).map_err(|error| match error {
+        unpack(path, to, progress).map_err(|error| match error {
             UnpackError::Io(error) => unusable(in_words(&error)),
             error => unusable(error.to_string()),
         })?;
@@ -156,6 +159,7 @@ fn from_file(path: &Path, to: &Path, depth: Depth) -> Result<Source, RestoreErro
     if !has_header(to).map_err(|error| unusable(in_words(&error)))? {
         return Err(unusable("it is not a SQLite database".to_owned()));
     }
+    progress.step("checking the file");
     let Examined { problems, contents } = check::examine(to).map_err(|error| unusable(error.to_string()))?;
     if let Some(problem) = problems.first() {
         return Err(unusable(format!("integrity_check says: {}", problem.replace('\n', " "))));
@@ -165,7 +169,7 @@ fn from_file(path: &Path, to: &Path, depth: Depth) -> Result<Source, RestoreErro
 }
 
 /// The `.sha256` beside a file, when there is one.
-fn check_sum(path: &Path) -> Result<(), String> {
+fn check_sum(path: &Path, progress: &dyn Progress) -> Result<(), String> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".sha256");
     let text = match fs::read_to_string(&beside) {
@@ -173,7 +177,7 @@ fn check_sum(path: &Path) -> Result<(), String> {
         text => text.map_err(|error| format!("its .sha256 cannot be read: {error}"))?,
     };
     let expected = text.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
-    let found = sha256(path).map_err(|error| in_words(&error))?;
+    let found = sha256(path, progress).map_err(|error| in_words(&error))?;
     if expected == found {
         Ok(())
     } else {

@@ -10,6 +10,7 @@ use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::Path;
+use tt_migrations::progress::{Progress, Told, Unit};
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const HEADER_BYTES: usize = 100;
@@ -30,14 +31,22 @@ pub(super) enum UnpackError {
 }
 
 /// Unpacks into the new file `to`.
-pub(super) fn unpack(packed: &Path, to: &Path) -> Result<(), UnpackError> {
+pub(super) fn unpack(packed: &Path, to: &Path, progress: &dyn Progress) -> Result<(), UnpackError> {
     let folder = to.parent().unwrap_or(to);
     // Where nobody can say, the attempt will.
-    unpack_into(packed, to, &|| Space::of(folder).map_or(u64::MAX, |space| space.free))
+    unpack_into(packed, to, progress, &|| Space::of(folder).map_or(u64::MAX, |space| space.free))
 }
 
-fn unpack_into(packed: &Path, to: &Path, free: &dyn Fn() -> u64) -> Result<(), UnpackError> {
-    let mut decoder = MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, File::open(packed)?));
+fn unpack_into(
+    packed: &Path,
+    to: &Path,
+    progress: &dyn Progress,
+    free: &dyn Fn() -> u64,
+) -> Result<(), UnpackError> {
+    let file = File::open(packed)?;
+    progress.phase("unpacking the file", Some(file.metadata()?.len()), Unit::Bytes);
+    let told = Told::new(file, progress);
+    let mut decoder = MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, told));
     let header = header(&mut decoder)?;
     expect_room(database_bytes(&header).unwrap_or(0), free())?;
     let mut out = BufWriter::with_capacity(CHUNK_BYTES, File::create(to)?);
@@ -96,6 +105,7 @@ mod tests {
     use flate2::write::GzEncoder;
     use std::cell::Cell;
     use std::path::PathBuf;
+    use tt_migrations::progress::Unwatched;
 
     fn packed(dir: &Path, begin: &[u8], zeros: u64) -> PathBuf {
         let path = dir.join("x.gz");
@@ -119,7 +129,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("to.db");
         for (begin, zeros) in [(&b""[..], 0), (b"SQLite format 3", 0), (b"", 40 << 20), (&MAGIC[..], 83)] {
-            let error = unpack(&packed(dir.path(), begin, zeros), &to).unwrap_err();
+            let error = unpack(&packed(dir.path(), begin, zeros), &to, &Unwatched).unwrap_err();
             assert!(matches!(error, UnpackError::NotADatabase), "{zeros}: {error}");
             assert!(!to.exists());
         }
@@ -130,7 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("to.db");
         let file = packed(dir.path(), &header_of(u32::MAX), 1_000);
-        let error = unpack_into(&file, &to, &|| 1 << 40).unwrap_err().to_string();
+        let error = unpack_into(&file, &to, &Unwatched, &|| 1 << 40).unwrap_err().to_string();
         assert!(error.contains("needs 16.0 TiB at least, and 1023.9 GiB are free"), "{error}");
         assert!(!to.exists());
     }
@@ -145,7 +155,7 @@ mod tests {
             asked.set(asked.get() + 1);
             RESERVE_BYTES + ASK_EVERY_BYTES * 4 - (asked.get() - 1) * ASK_EVERY_BYTES
         };
-        let error = unpack_into(&file, &to, &free).unwrap_err();
+        let error = unpack_into(&file, &to, &Unwatched, &free).unwrap_err();
         assert!(matches!(error, UnpackError::NoRoom { .. }), "{error}");
         assert!(std::fs::metadata(&to).unwrap().len() <= ASK_EVERY_BYTES * 5);
         assert_eq!(asked.get(), 5);
@@ -160,7 +170,7 @@ mod tests {
         drop(conn);
         let bytes = std::fs::read(&from).unwrap();
         assert_eq!(database_bytes(&bytes), Some(bytes.len() as u64));
-        unpack(&packed(dir.path(), &bytes, 0), &to).unwrap();
+        unpack(&packed(dir.path(), &bytes, 0), &to, &Unwatched).unwrap();
         assert_eq!(std::fs::read(&to).unwrap(), bytes);
     }
 }

@@ -9,6 +9,7 @@ use tt_edge::store::difference::{self, Compared};
 use tt_edge::store::{EdgeStore, Seed, Verdict};
 use tt_hub::store::difference::{self as at_hub, Answerer};
 use tt_hub::store::{HubStore, snapshot};
+use tt_migrations::progress::Unwatched;
 use tt_protocol::difference::{Answer, Question};
 use tt_protocol::frame::to_bytes;
 use tt_protocol::number::{EdgeId, Epoch};
@@ -112,7 +113,7 @@ impl Scene {
             wire.down += to_bytes(&answer).len();
             Some(answer)
         };
-        difference::compare((&seed.path, rows), &ground, &mut ask, &AtomicBool::new(false))
+        difference::compare((&seed.path, rows), &ground, &mut ask, (&AtomicBool::new(false), &Unwatched))
             .expect("files can be written")
     }
 

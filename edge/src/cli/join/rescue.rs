@@ -18,8 +18,10 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tt_protocol::token::Token;
+use tt_terminal::bar::Bar;
 
 /// The first try to hand in; what is left goes in with `tt-edge run`.
 const FIRST_TRY: Duration = Duration::from_secs(60);
@@ -39,7 +41,7 @@ pub(super) fn rescue(place: &Place, token: &Token, db: Option<PathBuf>, json: bo
     let (identity, rescued) = runtime()?.block_on(take_over(place, (token, &by), &mut store))?;
     drop(store);
     place.remember_db(&db)?;
-    let handed_in = hand_in(place, &lock, identity)?;
+    let handed_in = hand_in(place, &lock, identity, Arc::new(Bar::for_command(json)))?;
     let identity = Identity::load(place.dir())?;
     if json {
         println!(
@@ -123,12 +125,14 @@ async fn take_over(
 }
 
 /// The reason why not all was handed in at once; None: it was.
-fn hand_in(place: &Place, lock: &Lock, identity: Identity) -> anyhow::Result<Option<String>> {
+fn hand_in(place: &Place, lock: &Lock, identity: Identity, bar: Arc<Bar>) -> anyhow::Result<Option<String>> {
     let all = addresses(None, &identity.addresses)?;
-    let reply = runtime()?.block_on(once(place, lock, (identity, all), Event::Ask, FIRST_TRY))?;
+    let reply = runtime()?.block_on(once(place, lock, (identity, all), Event::Ask, (FIRST_TRY, bar)))?;
     Ok(match reply {
         Reply::InStep => None,
         Reply::Failed(reason) => Some(reason),
-        Reply::Status(_) | Reply::Compared => Some("the daemon answers in another version".to_owned()),
+        Reply::Status(_) | Reply::Compared | Reply::Progress(_) => {
+            Some("the daemon answers in another version".to_owned())
+        }
     })
 }

@@ -52,7 +52,12 @@ impl<'c> Comparing<'c> {
         for (number, digest) in (0..).zip(&blocks) {
             hub.go_on()?;
             let bounds = Bounds::of(&uppers, place_of(number)?);
-            if !kept.has_block(&name, number) && self.digest(bounds)? != *digest {
+            if kept.has_block(&name, number) {
+                continue;
+            }
+            let own = self.digest(bounds)?;
+            hub.progress.advance(own.rows);
+            if own != *digest {
                 differing.push(number);
             }
         }

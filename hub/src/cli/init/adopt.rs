@@ -11,12 +11,15 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use tt_migrations::progress::{Progress, Unit};
 
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
 /// How long a program may hold the file for itself.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_ATTEMPTS: u32 = 100;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// So many pages are copied between two words about it.
+const PAGES_AT_A_TIME: i32 = 1_024;
 
 /// Why a file cannot be adopted. It was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +52,12 @@ pub(super) fn look(source: &Path) -> Result<(), AdoptError> {
 }
 
 /// Copies the file to `to`, which is empty, and checks the copy.
-pub(super) fn copy(source: &Path, to: &Path) -> Result<(), AdoptError> {
+pub(super) fn copy(source: &Path, to: &Path, progress: &dyn Progress) -> Result<(), AdoptError> {
     let failed = |error| explain(source, error);
     let from = open(source).map_err(failed)?;
     let mut copy = Connection::open(to).map_err(failed)?;
-    copy_pages(&from, &mut copy).map_err(failed)??;
+    copy_pages(&from, &mut copy, progress).map_err(failed)??;
+    progress.step("checking the copy");
     let problem: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
     if problem == "ok" {
         Ok(())
@@ -73,12 +77,31 @@ fn open(source: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The inner error: a program did not let go of the file.
-fn copy_pages(from: &Connection, to: &mut Connection) -> rusqlite::Result<Result<(), AdoptError>> {
-    let backup = Backup::new(from, to)?;
-    for _ in 0..BUSY_ATTEMPTS {
-        match backup.step(-1)? {
+fn copy_pages(
+    from: &Connection,
+    to: &mut Connection,
+    progress: &dyn Progress,
+) -> rusqlite::Result<Result<(), AdoptError>> {
+    // As long as this reads, all steps are of one moment, whatever a program writes meanwhile.
+    let moment = from.unchecked_transaction()?;
+    moment.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    let number = |name| moment.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (page, mut left) = (number("page_size")?.unsigned_abs(), number("page_count")?.unsigned_abs());
+    progress.phase("copying the file", Some(left * page), Unit::Bytes);
+    let backup = Backup::new(&moment, to)?;
+    let mut busy = 0;
+    while busy < BUSY_ATTEMPTS {
+        match backup.step(PAGES_AT_A_TIME)? {
             StepResult::Done => return Ok(Ok(())),
-            _ => thread::sleep(BUSY_PAUSE),
+            StepResult::More => {
+                let remaining = u64::try_from(backup.progress().remaining).unwrap_or(0);
+                progress.advance(left.saturating_sub(remaining) * page);
+                left = remaining;
+            }
+            _ => {
+                busy += 1;
+                thread::sleep(BUSY_PAUSE);
+            }
         }
     }
     let path = from.path().unwrap_or_default();
@@ -99,6 +122,7 @@ fn explain(source: &Path, error: rusqlite::Error) -> AdoptError {
 mod tests {
     use super::*;
     use std::fs;
+    use tt_migrations::progress::Unwatched;
 
     #[test]
     fn a_file_in_use_is_copied_with_its_log_and_left_as_it_is() {
@@ -113,7 +137,7 @@ mod tests {
             .unwrap();
         let before = fs::read(&source).unwrap();
         look(&source).unwrap();
-        copy(&source, &to).unwrap();
+        copy(&source, &to, &Unwatched).unwrap();
         assert_eq!(fs::read(&source).unwrap(), before);
         let rows: i64 =
             Connection::open(&to).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
@@ -126,7 +150,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.db");
         let said = |path: &Path| {
-            look(path).and_then(|()| copy(path, &dir.path().join("copy.db"))).unwrap_err().to_string()
+            look(path)
+                .and_then(|()| copy(path, &dir.path().join("copy.db"), &Unwatched))
+                .unwrap_err()
+                .to_string()
         };
         assert!(said(&path).contains("no such file"));
         fs::write(&path, "hello").unwrap();

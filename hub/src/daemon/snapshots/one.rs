@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use tt_migrations::durable;
+use tt_migrations::progress::Unwatched;
 use tt_protocol::download::Wanted;
 use tt_protocol::number::{Epoch, Version};
 
@@ -94,7 +95,7 @@ impl Snapshot {
         let make = || async {
             let (whole, path) = (whole(&self.folder), self.folder.join("whole.db.gz"));
             let target = path.clone();
-            let packed = spawn_blocking(move || pack(&whole, &target, Effort::Quick)).await;
+            let packed = spawn_blocking(move || pack(&whole, &target, Effort::Quick, &Unwatched)).await;
             prepared(path, &packed.map_err(io::Error::other)??, self.version, self.identity.clone())
         };
         self.packed.get_or_try_init(make).await.cloned()
@@ -108,7 +109,7 @@ impl Snapshot {
             let target = path.clone();
             let packed = spawn_blocking(move || {
                 snapshot::write_head(&whole, &head, &identity)?;
-                Ok::<_, SnapshotError>(pack(&head, &target, Effort::Small)?)
+                Ok::<_, SnapshotError>(pack(&head, &target, Effort::Small, &Unwatched)?)
             })
             .await;
             let identity = format!("{}-head", self.identity);

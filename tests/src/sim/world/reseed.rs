@@ -10,6 +10,7 @@ use tt_edge::store::Seed;
 use tt_edge::store::difference;
 use tt_hub::store::difference::{Answerer, Compared};
 use tt_hub::store::snapshot::{self, Snapshot};
+use tt_migrations::progress::Unwatched;
 use tt_protocol::number::Millis;
 
 /// One snapshot in this many is fetched whole.
@@ -73,7 +74,9 @@ impl World {
         };
         let paths = (under_way.head.as_path(), under_way.rows.as_path());
         let stop = AtomicBool::new(false);
-        match difference::compare(paths, &ground, &mut ask, &stop).expect("files can be written") {
+        match difference::compare(paths, &ground, &mut ask, (&stop, &Unwatched))
+            .expect("files can be written")
+        {
             difference::Compared::Rows => {
                 seed.rows = Some(under_way.rows.clone());
                 self.by_rows += u64::from(self.write_seed(edge, &seed));

@@ -1,0 +1,12 @@
+//! What a person at a terminal sees of both programs, and what a script sees that is none.
+//!
+//! * `pty`: runs a command on a terminal of its own
+//! * `bars`: what takes long says how far it is, on a terminal and nowhere else
+
+#[path = "terminal/bars.rs"]
+mod bars;
+#[path = "terminal/pty.rs"]
+mod pty;
+#[path = "end_to_end/warehouse.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod warehouse;
