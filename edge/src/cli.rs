@@ -15,12 +15,15 @@ mod status;
 mod sync;
 
 use crate::place::Place;
+use anyhow::anyhow;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use serde_json::json;
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tt_terminal::watch::Watch;
 
 /// Replicates a device's SQLite file with the hub. Programs go on using the file as they always did.
 #[derive(Debug, Parser)]
@@ -61,7 +64,7 @@ enum Command {
     /// Take this device off its hub: unsent work is handed in, and the file is the program's alone again.
     Leave(leave::LeaveArgs),
     /// How this device is doing.
-    Status,
+    Status(Watch),
     /// Record a count from a shell or a scanner.
     Count(count::CountArgs),
     /// Take the counts or rows of a CSV or JSON-lines file in, as the inbox does.
@@ -72,6 +75,12 @@ enum Command {
     Completions {
         /// The shell.
         shell: Shell,
+    },
+    /// Write a manual page for each of this program's commands into a folder.
+    Man {
+        /// The folder, such as /usr/local/share/man/man1.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
 }
 
@@ -97,11 +106,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sync(args) => sync::sync(&place, args, json),
         Command::Reseed(args) => reseed::reseed(&place, &args, json),
         Command::Leave(args) => leave::leave(&place, &args, json),
-        Command::Status => status::status(&place, json),
+        Command::Status(watch) => status::status(&place, &watch, json),
         Command::Doctor(args) => doctor::doctor(&place, &args, json),
         Command::Import(args) => import::import(&place, &args, json),
         Command::Count(args) => count::count(&place, args, json),
         Command::Completions { shell } => completions(shell),
+        Command::Man { folder } => man(&folder, json),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("tt-edge: {error:#}");
@@ -113,6 +123,19 @@ fn completions(shell: Shell) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "tt-edge", &mut script);
     std::io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn man(folder: &Path, json: bool) -> Outcome {
+    let pages = tt_terminal::man::write(Cli::command(), folder).map_err(|error| {
+        let folder = folder.display();
+        anyhow!("cannot write manual pages into {folder}: {error}; check the folder's owner and mode, or name another")
+    })?;
+    if json {
+        println!("{}", json!({ "folder": folder, "pages": pages }));
+    } else {
+        println!("{} manual pages are in {}", pages.len(), folder.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -29,9 +29,11 @@ use crate::store::migrate::MigrateError;
 use crate::view::ViewError;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use serde_json::json;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tt_terminal::watch::Watch;
 
 #[derive(Parser)]
 #[command(name = "tt-hub", version, about = "Merges what devices count into one database")]
@@ -61,7 +63,7 @@ enum Command {
     /// Make a token with which one device can join.
     Invite(invite::Arguments),
     /// List the devices.
-    Edges,
+    Edges(Watch),
     /// Cut a device off, at once and for ever.
     Revoke {
         /// Name of the device.
@@ -83,7 +85,7 @@ enum Command {
     /// Make a backup and read every copy back.
     Backup(backup::MakeArguments),
     /// List the backups.
-    Backups,
+    Backups(Watch),
     /// Read copies back, and make bad ones again from good ones.
     Verify(backup::VerifyArguments),
     /// Remove backups that no tier keeps any more.
@@ -102,6 +104,12 @@ enum Command {
     Completions {
         /// The shell.
         shell: Shell,
+    },
+    /// Write a manual page for each of this program's commands into a folder.
+    Man {
+        /// The folder, such as /usr/local/share/man/man1.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
 }
 
@@ -150,6 +158,8 @@ enum CliError {
     NotAll,
     #[error("the hub is not well: each line that says so says what to do")]
     Unhealthy,
+    #[error("cannot write manual pages into {folder}: {source}; check the folder's owner and mode, or name another", folder = .folder.display())]
+    Man { folder: PathBuf, source: std::io::Error },
     #[error("cannot print: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -205,13 +215,13 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
         Command::Invite(arguments) => invite::invite(place, arguments),
         Command::Revoke { name } => invite::revoke(place, name),
         Command::Reseed { name } => reseed::order(place, name),
-        Command::Edges => edges::run(place),
+        Command::Edges(watch) => edges::run(place, &watch),
         Command::Rescue(arguments) => rescue::run(place, &arguments),
         Command::Status(arguments) => status::run(place, &arguments),
         Command::Maintain(arguments) => maintain::run(place, &arguments),
         Command::Migrate(arguments) => migrate::run(place, &arguments),
         Command::Backup(arguments) => backup::make(place, &arguments),
-        Command::Backups => backup::list(place),
+        Command::Backups(watch) => backup::list(place, &watch),
         Command::Verify(arguments) => backup::verify(place, &arguments),
         Command::Prune(arguments) => backup::prune(place, &arguments),
         Command::Drill => drill::run(place),
@@ -224,7 +234,17 @@ fn perform(place: &Place, command: Command) -> Result<(), CliError> {
             clap_complete::generate(shell, &mut Arguments::command(), "tt-hub", &mut script);
             Ok(output::text(&String::from_utf8_lossy(&script))?)
         }
+        Command::Man { folder } => man(place, folder),
     }
+}
+
+fn man(place: &Place, folder: PathBuf) -> Result<(), CliError> {
+    let pages = tt_terminal::man::write(Arguments::command(), &folder)
+        .map_err(|source| CliError::Man { folder: folder.clone(), source })?;
+    if place.json {
+        return Ok(output::json(&json!({ "folder": folder, "pages": pages }))?);
+    }
+    Ok(output::text(&format!("{} manual pages are in {}\n", pages.len(), folder.display()))?)
 }
 
 #[cfg(test)]

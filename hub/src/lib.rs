@@ -24,7 +24,6 @@ pub mod link;
 mod rescue;
 mod restore;
 mod space;
-mod span;
 pub mod store;
 mod upkeep;
 mod view;

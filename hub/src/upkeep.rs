@@ -7,13 +7,13 @@
 //! * What is due is decided by [`Look::due`], a pure function; the time is an argument.
 
 use crate::space::{Space, readable};
-use crate::span::span;
 use rusqlite::{Connection, Result};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use tt_migrations::state;
 use tt_protocol::number::Millis;
+use tt_protocol::span::span;
 
 /// Pages that one step gives back: a commit of 1 MB at most, with the usual pages of 4 KiB.
 const STEP_PAGES: u32 = 256;

@@ -27,6 +27,7 @@ pub mod policy;
 pub mod prefix;
 pub mod rescue;
 pub mod session;
+pub mod span;
 pub mod step;
 pub mod token;
 pub mod value;

@@ -1,9 +1,11 @@
 //! What the command lines of both programs draw on a terminal.
 //!
 //! Only the `cli` modules of hub and edge use it, and it knows nothing of devices and hubs: `bar` draws how far long
-//! work is.
+//! work is, `watch` shows a report again and again, `man` makes manual pages out of the definition of a command line.
 
 pub mod bar;
+pub mod man;
+pub mod watch;
 
 /// Whether a person sees what is drawn. A terminal without a name, or a dumb one, cannot take back what was written.
 fn draws(json: bool, is_terminal: bool, terminal: Option<&str>) -> bool {

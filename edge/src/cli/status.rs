@@ -8,29 +8,45 @@ use crate::identity::Identity;
 use crate::place::Place;
 use anyhow::anyhow;
 use serde_json::json;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+use tt_protocol::span::span;
+use tt_terminal::watch::{self, Watch};
 
-pub(super) fn status(place: &Place, json: bool) -> Outcome {
+/// What is known of the device now.
+struct Seen {
+    daemon: bool,
+    status: StatusReply,
+}
+
+pub(super) fn status(place: &Place, watch: &Watch, json: bool) -> Outcome {
     let db = place.db()?;
     let identity = Identity::load(place.dir())?;
+    let show = |seen: &Seen| if json { document(seen) } else { screen(&db, &identity, seen) };
+    if let Some(every) = watch.every() {
+        let mut look = || look(place, &db).map(|seen| show(&seen));
+        watch::repeat(("tt-edge", every, json), &mut look)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let seen = look(place, &db)?;
+    print!("{}", show(&seen));
+    Ok(if blocked(&seen.status).is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn look(place: &Place, db: &Path) -> anyhow::Result<Seen> {
     let (daemon, status) = match ask::daemon(place, &Request::Status, Duration::from_secs(30))? {
         Some(Reply::Status(status)) => (true, *status),
         Some(Reply::Failed(reason)) => return Err(anyhow!(reason)),
         Some(Reply::InStep | Reply::Compared | Reply::Progress(_)) => {
             return Err(anyhow!("the daemon answers in another version: restart it"));
         }
-        None => (false, StatusReply::new(numbers(&Engine::new(worker::open(&db)?))?, &State::default())),
+        None => (false, StatusReply::new(numbers(&Engine::new(worker::open(db)?))?, &State::default())),
     };
-    if json {
-        print_json(daemon, &status);
-    } else {
-        print_screen(&db, &identity, daemon, &status);
-    }
-    Ok(if blocked(&status).is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(Seen { daemon, status })
 }
 
-fn print_json(daemon: bool, status: &StatusReply) {
+fn document(Seen { daemon, status }: &Seen) -> String {
     let value = json!({
         "daemon": daemon,
         "connected": status.connected,
@@ -43,41 +59,51 @@ fn print_json(daemon: bool, status: &StatusReply) {
         "last_sync": status.last_sync,
         "id_space_used": status.id_space_used,
     });
-    println!("{value}");
+    format!("{value}\n")
 }
 
-fn print_screen(db: &std::path::Path, identity: &Identity, daemon: bool, status: &StatusReply) {
-    println!("{} ({}), device {}", identity.name, identity.role, identity.device);
-    println!("  file      {}", db.display());
-    println!("  daemon    {}", if daemon { "running" } else { "not running: start it with tt-edge run" });
-    println!("  hub       {}", hub_line(status));
+fn screen(db: &Path, identity: &Identity, Seen { daemon, status }: &Seen) -> String {
+    let mut text = format!("{} ({}), device {}\n", identity.name, identity.role, identity.device);
+    let mut line = |name: &str, what: &str| text.push_str(&format!("  {name:<9} {what}\n"));
+    line("file", &db.display().to_string());
+    line("daemon", if *daemon { "running" } else { "not running: start it with tt-edge run" });
+    line("hub", &hub_line(*daemon, status));
     let unsent = match (status.unsent, status.oldest_unsent_s) {
         (0, _) => "nothing".to_owned(),
-        (rows, Some(age)) => format!("{rows} rows, the oldest {age} s old; saved on this device"),
+        (rows, Some(age)) => {
+            let age = span(i64::try_from(age).unwrap_or(i64::MAX));
+            format!("{rows} rows, the oldest {age} old; saved on this device")
+        }
         (rows, None) => format!("{rows} rows; saved on this device"),
     };
-    println!("  unsent    {unsent}");
-    println!(
-        "  unread    {}",
-        status.unread.map_or("not known without a link".to_owned(), |count| count.to_string())
-    );
-    println!("  version   {} of epoch {}", status.version, status.epoch);
-    println!("  id space  {:.4} % used", status.id_space_used * 100.0);
-    for table in &status.keyless {
-        println!("  ! table \"{table}\" has no primary key and is NOT replicated: give it one");
+    line("unsent", &unsent);
+    let unread = match status.unread {
+        Some(0) => "nothing".to_owned(),
+        Some(versions) => format!("{versions} versions of the hub"),
+        None => "not known without a link".to_owned(),
+    };
+    line("unread", &unread);
+    line("version", &format!("{} of epoch {}", status.version, status.epoch));
+    line("id space", &format!("{:.4} % used", status.id_space_used * 100.0));
+    for warning in warnings(status) {
+        text.push_str(&format!("  ! {warning}\n"));
     }
-    for trigger in &status.left_out {
-        println!("  ! {trigger}");
-    }
-    if let Some(trouble) = &status.clock {
-        println!("  ! {trouble}");
-    }
-    for (table, rows) in &status.differing {
-        println!("  ! table \"{table}\" differs from the hub's in {rows} rows: see tt-edge doctor");
-    }
-    if let Some(reason) = blocked(status) {
-        println!("  ! blocked: {reason}");
-    }
+    text
+}
+
+fn warnings(status: &StatusReply) -> Vec<String> {
+    let keyless = status
+        .keyless
+        .iter()
+        .map(|table| format!("table \"{table}\" has no primary key and is NOT replicated: give it one"));
+    let mut warnings: Vec<String> = keyless.collect();
+    warnings.extend(status.left_out.iter().cloned());
+    warnings.extend(status.clock.clone());
+    warnings.extend(status.differing.iter().map(|(table, rows)| {
+        format!("table \"{table}\" differs from the hub's in {rows} rows: see tt-edge doctor")
+    }));
+    warnings.extend(blocked(status).map(|reason| format!("blocked: {reason}")));
+    warnings
 }
 
 /// Why the device cannot go on: the hub refuses it, or its file refuses the hub's rows.
@@ -88,13 +114,14 @@ const fn blocked(status: &StatusReply) -> Option<&String> {
     }
 }
 
-fn hub_line(status: &StatusReply) -> String {
+fn hub_line(daemon: bool, status: &StatusReply) -> String {
     match &status.waiting_for {
         _ if status.connected => "connected".to_owned(),
         Some((what, since)) => {
-            let age = (crate::clock::now().0 - since) / 1000;
-            format!("not connected for {age} s: {what}")
+            let age = span((crate::clock::now().0 - since) / 1000);
+            format!("not connected for {age}: {what}")
         }
-        None => "not connected".to_owned(),
+        None if daemon => "not connected yet".to_owned(),
+        None => "not connected: only the daemon keeps a link".to_owned(),
     }
 }

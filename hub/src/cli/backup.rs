@@ -5,7 +5,8 @@
 
 mod shape;
 
-use super::{CliError, Place, output};
+use super::output::{self, Report};
+use super::{CliError, Place};
 use crate::background;
 use crate::backup::{BackupError, BackupLock, Backups, Listed, Outcome, Problem, Tier};
 use crate::clock;
@@ -15,6 +16,7 @@ use crate::view;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 use tt_terminal::bar::Bar;
+use tt_terminal::watch::Watch;
 
 #[derive(clap::Args)]
 pub(super) struct MakeArguments {
@@ -73,11 +75,20 @@ pub(super) fn make(place: &Place, arguments: &MakeArguments) -> Result<(), CliEr
     settle(&problems)
 }
 
-pub(super) fn list(place: &Place) -> Result<(), CliError> {
+pub(super) fn list(place: &Place, watch: &Watch) -> Result<(), CliError> {
     let work = Work::begin(place)?;
-    let catalog = work.backups.glance();
-    print_list(place, &work, &catalog.backups)?;
-    settle(&catalog.problems)
+    let mut problems = Vec::new();
+    output::show(place, watch, &mut || {
+        let catalog = work.backups.glance();
+        let mut report = report(place, &work, &catalog.backups);
+        if let (Report::Text(text), true) = (&mut report, watch.every().is_some()) {
+            catalog.problems.iter().for_each(|problem| text.push_str(&format!("{}\n", problem.what)));
+        }
+        problems = catalog.problems;
+        Ok(report)
+    })?;
+    // Whoever watched has seen them.
+    if watch.every().is_some() { Ok(()) } else { settle(&problems) }
 }
 
 pub(super) fn verify(place: &Place, arguments: &VerifyArguments) -> Result<(), CliError> {
@@ -86,7 +97,7 @@ pub(super) fn verify(place: &Place, arguments: &VerifyArguments) -> Result<(), C
     let lock = work.lock()?;
     let Outcome { backups, problems } = work.backups.verify(&lock, arguments.id.as_deref(), work.now)?;
     work.backups.progress().end();
-    print_list(place, &work, &backups)?;
+    output::show(place, &Watch::default(), &mut || Ok(report(place, &work, &backups)))?;
     // What was repaired is said, but all is well now.
     let is_good = |backup: &Listed| backup.copies.iter().all(|(_, state)| state.is_good());
     if backups.iter().all(is_good) && problems.iter().all(Problem::is_warning) {
@@ -121,15 +132,15 @@ pub(super) fn prune(place: &Place, arguments: &PruneArguments) -> Result<(), Cli
     settle(&pruned.problems)
 }
 
-fn print_list(place: &Place, work: &Work, backups: &[Listed]) -> Result<(), CliError> {
+fn report(place: &Place, work: &Work, backups: &[Listed]) -> Report {
     if place.json {
         let list = backups.iter().map(|backup| view::backups::backup(backup, &work.backups.vaults));
-        return Ok(output::json(&Json::Array(list.collect()))?);
+        return Report::Json(Json::Array(list.collect()));
     }
     if backups.is_empty() {
-        return Ok(output::text("no backups yet: `tt-hub backup` makes one\n")?);
+        return Report::Text("no backups yet: `tt-hub backup` makes one\n".to_owned());
     }
-    Ok(output::text(&output::columns(&shape::table(backups, &work.backups.vaults)))?)
+    Report::Text(output::columns(&shape::table(backups, &work.backups.vaults)))
 }
 
 /// A command with problems has failed, and says all of them.

@@ -1,6 +1,7 @@
 //! `edges`: every device, how it is doing, and what it waits for.
 
-use super::{CliError, Place, output};
+use super::output::{self, Report};
+use super::{CliError, Place};
 use crate::clock;
 use crate::control::{self, Reply, Request};
 use crate::database;
@@ -10,48 +11,53 @@ use crate::store::rescue;
 use crate::view;
 use crate::view::devices::{clock_off, clocks_off, oldest_unsent_s, schemas, state};
 use serde_json::Value as Json;
+use tt_terminal::watch::Watch;
 
-pub(super) fn run(place: &Place) -> Result<(), CliError> {
+pub(super) fn run(place: &Place, watch: &Watch) -> Result<(), CliError> {
     let folder = Folder::of_hub(&place.data)?;
-    let linked = daemon(&folder)?.map(|state| state.linked).unwrap_or_default();
+    output::show(place, watch, &mut || look(&folder, place.json))
+}
+
+fn look(folder: &Folder, json: bool) -> Result<Report, CliError> {
+    let linked = daemon(folder)?.map(|state| state.linked).unwrap_or_default();
     let conn = database::open(&folder.database())?;
     let now = clock::now().0;
-    if place.json {
-        return Ok(output::json(&Json::Array(view::devices::all(&conn, &linked, now)?))?);
+    if json {
+        return Ok(Report::Json(Json::Array(view::devices::all(&conn, &linked, now)?)));
     }
     let devices = devices::list(&conn)?;
     let schemas = schemas(&conn, &devices)?;
     let ordered = devices::ordered(&conn)?;
     let rescued = rescue::of_files(&conn)?;
     if devices.is_empty() {
-        return Ok(output::text("no device has joined yet: `tt-hub invite NAME` makes a token\n")?);
+        return Ok(Report::Text("no device has joined yet: `tt-hub invite NAME` makes a token\n".to_owned()));
     }
     let mut rows = vec![heading()];
     rows.extend(devices.iter().map(|device| to_row(device, &linked, now)));
-    output::text(&output::columns(&rows))?;
+    let mut text = output::columns(&rows);
     for (name, offset) in clocks_off(&devices) {
         let span = output::span(offset.saturating_abs() / 1_000);
         let side = if offset > 0 { "ahead" } else { "behind" };
         let what = "what is written there is corrected for it, but set the clock";
-        output::text(&format!("the clock of {name} is {span} {side}: {what}\n"))?;
+        text.push_str(&format!("the clock of {name} is {span} {side}: {what}\n"));
     }
     for (device, schema) in devices.iter().zip(&schemas) {
         if let Some(waits) = schema.waits() {
-            output::text(&format!("{}: {waits}\n", device.name))?;
+            text.push_str(&format!("{}: {waits}\n", device.name));
         }
         if ordered.contains(&device.device) && device.revoked_at.is_none() {
-            output::text(&format!("{}: a reseed is ordered and not done yet\n", device.name))?;
+            text.push_str(&format!("{}: a reseed is ordered and not done yet\n", device.name));
         }
         if rescued.contains(&device.device) && device.revoked_at.is_none() {
             let name = &device.name;
             let what = "its file was rescued; if it is lost, cut it off";
-            output::text(&format!("{name}: {what}: tt-hub revoke {name}\n"))?;
+            text.push_str(&format!("{name}: {what}: tt-hub revoke {name}\n"));
         }
         if let (Some(reason), None) = (&device.state.blocked, device.revoked_at) {
-            output::text(&format!("{} is blocked: {reason}\n", device.name))?;
+            text.push_str(&format!("{} is blocked: {reason}\n", device.name));
         }
     }
-    Ok(())
+    Ok(Report::Text(text))
 }
 
 /// The running daemon's state, after it has written down what it knows.

@@ -1,8 +1,10 @@
-//! How results look on a terminal: JSON and columns.
+//! How results look on a terminal: JSON, columns, and a report that is shown again and again.
 
-pub(super) use crate::span::span;
+use super::{CliError, Place};
 use serde_json::Value as Json;
 use std::io::{self, Write as _};
+pub(super) use tt_protocol::span::span;
+use tt_terminal::watch::{self, Watch};
 
 /// Prints one JSON value.
 pub(super) fn json(value: &Json) -> io::Result<()> {
@@ -12,6 +14,33 @@ pub(super) fn json(value: &Json) -> io::Result<()> {
 /// Prints lines.
 pub(super) fn text(text: &str) -> io::Result<()> {
     io::stdout().write_all(text.as_bytes())
+}
+
+/// What a command that shows how something is has to say.
+pub(super) enum Report {
+    Json(Json),
+    Text(String),
+}
+
+/// Shows it once, or as often as somebody wants to see it.
+pub(super) fn show(
+    place: &Place,
+    watch: &Watch,
+    look: &mut dyn FnMut() -> Result<Report, CliError>,
+) -> Result<(), CliError> {
+    let Some(every) = watch.every() else {
+        match look()? {
+            Report::Json(value) => json(&value)?,
+            Report::Text(lines) => text(&lines)?,
+        }
+        return Ok(());
+    };
+    watch::repeat(("tt-hub", every, place.json), &mut || {
+        Ok(match look()? {
+            Report::Json(value) => format!("{value}\n"),
+            Report::Text(lines) => lines,
+        })
+    })
 }
 
 /// Columns side by side; the first row is the heading.

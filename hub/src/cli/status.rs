@@ -3,7 +3,8 @@
 //! Reads the file itself, with or without the daemon. What is wrong is said loudly: tables that are not
 //! replicated, an id space that fills up, a daemon that cannot write.
 
-use super::{CliError, Place, edges, output};
+use super::output::{self, Report};
+use super::{CliError, Place, edges};
 use crate::backup::{Backups, Catalog};
 use crate::clock;
 use crate::config::Config;
@@ -12,6 +13,7 @@ use crate::devices;
 use crate::folder::Folder;
 use crate::journal::standing::Standing;
 use crate::restore;
+use crate::space::readable;
 use crate::store::conflict;
 use crate::upkeep::Look;
 use crate::view;
@@ -23,12 +25,15 @@ use tt_migrations::replica::Replica;
 use tt_migrations::{audit, digest, policy, programs_triggers, state};
 use tt_protocol::digest::{TableDigest, combine};
 use tt_protocol::ids::ID_MAX;
+use tt_terminal::watch::Watch;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Print only the digest of each table: equal on nodes in step.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     digests: bool,
+    #[command(flatten)]
+    watch: Watch,
 }
 
 pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> {
@@ -36,13 +41,10 @@ pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> 
     if arguments.digests {
         return digests(place, &folder);
     }
-    let status = read(&folder)?;
-    if place.json {
-        output::json(&status)?;
-    } else {
-        output::text(&describe(&status))?;
-    }
-    Ok(())
+    output::show(place, &arguments.watch, &mut || {
+        let status = read(&folder)?;
+        Ok(if place.json { Report::Json(status) } else { Report::Text(describe(&status)) })
+    })
 }
 
 fn read(folder: &Folder) -> Result<Json, CliError> {
@@ -170,7 +172,7 @@ fn describe(status: &Json) -> String {
     let devices = &status["devices"];
     text.push_str(&format!(
         "version     {}, epoch {}\ndevices     {} connected, {} away, {} blocked, {} revoked\nconflicts   {} \
-         open\nids         {:.4} % of the space used\ndatabase    {}, {} bytes\ndigest      {}\n",
+         open\nids         {:.4} % of the space used\ndatabase    {}, {}\ndigest      {}\n",
         number("version"),
         number("epoch"),
         devices["connected"],
@@ -180,7 +182,7 @@ fn describe(status: &Json) -> String {
         number("open_conflicts"),
         status["id_space_used"].as_f64().unwrap_or(0.0) * 100.0,
         status["database"].as_str().unwrap_or_default(),
-        number("bytes"),
+        readable(number("bytes")),
         status["digest"].as_str().unwrap_or_default(),
     ));
     let off = status["clocks_off"].as_object().cloned().unwrap_or_default();

@@ -8,7 +8,7 @@ use super::{Check, State};
 use crate::backup::calendar::{DAY, moment};
 use crate::backup::{CopyState, Listed, Tier};
 use crate::restore::drill::Drill;
-use crate::span::span;
+use tt_protocol::span::span;
 
 /// What is named one by one before the rest is only counted.
 const NAMED_MAX: usize = 3;

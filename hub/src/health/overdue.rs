@@ -13,7 +13,7 @@ use crate::backup::{Backups, Catalog, Placed, Tier};
 use crate::journal::reader::ReaderError;
 use crate::journal::standing::Standing;
 use crate::restore::drill::Drill;
-use crate::span::span;
+use tt_protocol::span::span;
 
 /// A copy that nobody has read for longer may have rotted unseen: a week, and a day to do it in.
 const READ_WITHIN: i64 = 8 * DAY;

@@ -12,7 +12,6 @@ use crate::devices;
 use crate::health::{self, Check, State};
 use crate::journal::standing::Standing;
 use crate::restore::drill;
-use crate::span::span;
 use crate::store::conflict::page;
 use crate::view::devices::state;
 use rusqlite::Connection;
@@ -20,6 +19,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tt_migrations::state as kept;
+use tt_protocol::span::span;
 
 /// What needs the vaults is read again after so long.
 const SLOW_EVERY_MS: i64 = 20_000;

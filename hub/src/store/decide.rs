@@ -17,7 +17,6 @@ mod words;
 use super::once::is_about_the_file;
 use super::{HubStore, MergeError, StoreError, begin, journaled};
 use crate::journal::record::What;
-use crate::span::span;
 use rusqlite::{Connection, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 use subject::Subject;
@@ -25,6 +24,7 @@ use tt_migrations::replica::Replica;
 use tt_migrations::state;
 use tt_protocol::number::{Millis, Version};
 use tt_protocol::policy::Policy;
+use tt_protocol::span::span;
 use tt_protocol::value::Value;
 
 /// What the operator wants.

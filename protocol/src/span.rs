@@ -1,7 +1,8 @@
 //! A span of time as people say it.
 
 /// Roughly: one number and its unit.
-pub(crate) fn span(seconds: i64) -> String {
+#[must_use]
+pub fn span(seconds: i64) -> String {
     match seconds {
         ..0 => "0 s".to_owned(),
         0..120 => format!("{seconds} s"),
