@@ -6,6 +6,7 @@ use crate::identity::Identity;
 use crate::place::Place;
 use crate::station::Http;
 use clap::Args;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -45,7 +46,9 @@ pub(super) fn daemon(place: &Place, args: RunArgs) -> Outcome {
 
 fn log(json: bool) {
     let filter = EnvFilter::try_from_env("TT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // No colours in a journal.
+    let builder = builder.with_ansi(io::stderr().is_terminal());
     if json {
         builder.json().init();
     } else {
