@@ -4,6 +4,7 @@
 //! * `bars`: what takes long says how far it is, on a terminal and nowhere else
 //! * `watch`: a report that is shown again and again, and how that ends
 //! * `man`: every command has a manual page
+//! * `screens`: what every command prints, held to files
 
 #[path = "terminal/bars.rs"]
 mod bars;
@@ -11,6 +12,8 @@ mod bars;
 mod man;
 #[path = "terminal/pty.rs"]
 mod pty;
+#[path = "terminal/screens.rs"]
+mod screens;
 #[path = "end_to_end/warehouse.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod warehouse;

@@ -199,8 +199,16 @@ fn planned(name: &str, db: &Path, (left, files): (&Left, &[PathBuf]), json: bool
         println!("It would hand in first:");
         list(&left.behind);
     }
-    for object in left.removed.iter().chain(&left.intruders) {
-        println!("  out of {}: {object}", db.display());
+    let of = |kind: &str| left.removed.iter().filter(|object| object.starts_with(kind)).count();
+    println!(
+        "  out of {}: {} tables, {} indexes and {} triggers of ours, whose names begin with _sync_ (--json lists them)",
+        db.display(),
+        of("table "),
+        of("index "),
+        of("trigger ")
+    );
+    for object in &left.intruders {
+        println!("  out of it as well, because it names tables of ours: {object}");
     }
     for table in &left.given_back {
         println!("  the key of {table} has no AUTOINCREMENT again");

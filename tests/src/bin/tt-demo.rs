@@ -49,8 +49,8 @@ enum Part {
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     match args.get(1).and_then(|part| part.to_str()) {
-        Some("hub") => return tt_hub::cli::run(args.into_iter().skip(1)),
-        Some("edge") => return tt_edge::cli::run(args.into_iter().skip(1)),
+        Some("hub") => return tt_hub::cli::run(called("tt-hub", args)),
+        Some("edge") => return tt_edge::cli::run(called("tt-edge", args)),
         _ => {}
     }
     match run(Cli::parse()) {
@@ -60,6 +60,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The line as the program itself would have been called.
+fn called(name: &str, args: Vec<OsString>) -> impl Iterator<Item = OsString> {
+    std::iter::once(name.into()).chain(args.into_iter().skip(2))
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
