@@ -185,6 +185,7 @@ fn describe(status: &Json) -> String {
         readable(number("bytes")),
         status["digest"].as_str().unwrap_or_default(),
     ));
+    text.push_str(&journal_lines(&status["journal"]));
     let off = status["clocks_off"].as_object().cloned().unwrap_or_default();
     if !off.is_empty() {
         let names: Vec<String> = off.iter().map(|(name, offset)| format!("{name} ({offset} ms)")).collect();
@@ -213,6 +214,31 @@ fn describe(status: &Json) -> String {
     }
     for trigger in status["triggers_left_out"].as_array().into_iter().flatten() {
         text.push_str(&format!("WARNING: {}\n", trigger.as_str().unwrap_or_default()));
+    }
+    text
+}
+
+/// How far each vault is with the journal.
+fn journal_lines(journal: &Json) -> String {
+    if let Some(error) = journal["error"].as_str() {
+        return format!("TROUBLE     the journal: {error}\n");
+    }
+    let vaults = journal["lag"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut text = String::new();
+    for lag in vaults {
+        let vault = lag["vault"].as_str().unwrap_or_default();
+        if let Some(problem) = lag["problem"].as_str() {
+            text.push_str(&format!("TROUBLE     the journal in the vault {vault}: {problem}\n"));
+        } else if let versions @ 1.. = lag["versions"].as_u64().unwrap_or(0) {
+            text.push_str(&format!("journal     {versions} versions are not in the vault {vault} yet\n"));
+        }
+    }
+    if text.is_empty() {
+        let vaults = vaults.len();
+        text = match journal["version"].as_u64() {
+            Some(version) => format!("journal     up to version {version}, and so in all {vaults} vaults\n"),
+            None => "journal     nothing yet: the daemon begins it\n".to_owned(),
+        };
     }
     text
 }
