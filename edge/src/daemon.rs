@@ -84,8 +84,8 @@ pub async fn run(
     let _lock = crate::place::lock(&db)?;
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let worker = Worker::start((&db, place.dir()), &events, queue, true)?;
-    let changed = Arc::new(Notify::new());
-    let _watcher = watch::start(&db, events.clone(), Arc::clone(&changed))?;
+    let signs = Arc::new(watch::Signs::default());
+    let _watcher = watch::start((&db, place.dir()), events.clone(), Arc::clone(&signs))?;
     let stop = CancellationToken::new();
     let knock = Arc::new(Notify::new());
     let progress = Arc::new(Broadcast::default());
@@ -107,8 +107,10 @@ pub async fn run(
         progress,
         stop.clone(),
     ));
-    let inbox = tokio::spawn(inbox::keep(place.dir().to_owned(), db.clone(), stop.clone()));
-    let poll = tokio::spawn(watch::poll(events.clone(), changed, stop.clone()));
+    let inbox = inbox::keep(place.dir().to_owned(), db.clone(), Arc::clone(&signs), stop.clone());
+    let inbox = tokio::spawn(inbox);
+    let poll = watch::poll(events.clone(), signs, worker.wanted(), watch::net(&db), stop.clone());
+    let poll = tokio::spawn(poll);
     let http = page.as_ref().map_or_else(|| "off".to_owned(), |page| page.address.to_string());
     tracing::info!(database = %db.display(), http, "tt-edge runs");
     let alive = tokio::spawn(manager::keep_alive());

@@ -11,6 +11,7 @@ use crate::store::difference::Ground;
 use crate::store::{EdgeStore, Feed, ReadDone, Reading, Seed, StoreError, Verdict, Waiting};
 use auditor::{Auditor, Next};
 use refused::RefusedFeed;
+use std::time::Duration;
 use tt_protocol::clock::Reading as ClockReading;
 use tt_protocol::frame::{EdgeFrame, Hello, HubFrame, PROTOCOL};
 use tt_protocol::number::{Epoch, Millis, Version};
@@ -169,6 +170,17 @@ impl Engine {
     #[must_use]
     pub fn unread(&self) -> Option<u64> {
         self.session.as_ref().filter(|session| session.is_up()).map(EdgeSession::unread)
+    }
+
+    /// How long it is until a step has something to do although nothing has happened; None when nothing is
+    /// waited for.
+    #[must_use]
+    pub fn next_look(&self, now: Millis) -> Option<Duration> {
+        let at = match &self.refused {
+            Some(refused) => Some(refused.due_at()),
+            None => self.auditor.next_look(now),
+        }?;
+        u64::try_from(at.0.saturating_sub(now.0)).ok().map(Duration::from_millis)
     }
 
     /// Programs may have written: a cut is due.

@@ -5,6 +5,8 @@
 //! * A refused device believes that it is connected until its first read. So a link counts as up only
 //!   after the hub's Welcome, and the hub's reason comes out of the first `recv` that fails.
 
+#[cfg(target_os = "linux")]
+mod alarm;
 mod config;
 mod connect;
 mod join;

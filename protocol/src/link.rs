@@ -12,9 +12,9 @@ pub const ALPN_SYNC: &[u8] = b"tt-sync/1";
 pub const ALPN_JOIN: &[u8] = b"tt-join/1";
 /// Name in the hub's certificate. Fixed, so that a hub may move to any address.
 pub const SERVER_NAME: &str = "tt-hub";
-/// A side that has nothing to say sends a sign of life this often: below the 30 s after which home
-/// routers forget a UDP flow.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A device that has nothing to say sends a sign of life this often: below the 30 s after which many routers
+/// forget a UDP flow (RFC 9308, section 3.2). The hub sends none: it could not open the way again, and it answers.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(25);
 /// A link without any sign of life for this long is gone: two keep-alives may be lost.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 

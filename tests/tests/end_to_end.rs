@@ -28,6 +28,7 @@
 //! * `rescue`: copied files and files put back are stopped, and their work comes in once
 //! * `salvage`: a damaged file is taken apart, and what can be read of it comes in once
 //! * `lost_device`: the unsent work of a device that is gone comes out of its file, once
+//! * `idle`: a device that has nothing to do sleeps
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
 #[path = "end_to_end/ages.rs"]
@@ -48,6 +49,8 @@ mod guide;
 mod held;
 #[path = "end_to_end/hostile.rs"]
 mod hostile;
+#[path = "end_to_end/idle.rs"]
+mod idle;
 #[path = "end_to_end/interrupted.rs"]
 mod interrupted;
 #[path = "end_to_end/journal.rs"]

@@ -269,7 +269,7 @@ pub(crate) async fn compare(
     let wake = async {
         loop {
             tokio::time::sleep(COMPARE_LOOK).await;
-            if events.send(Event::Wake).await.is_err() {
+            if events.send(Event::Look).await.is_err() {
                 return;
             }
         }

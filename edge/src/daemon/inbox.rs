@@ -1,8 +1,10 @@
 //! Watches the inbox: looks when something in the folder changed, and now and then, because network folders tell
 //! nobody. A look works on a thread of its own, as a program would.
 //!
-//! The configuration is read at each look, so that it can be changed, or made, while the daemon runs.
+//! The configuration is read at each look, and there is a look when it changes, so that it can be changed, or made,
+//! while the daemon runs.
 
+use super::watch::{self, Signs};
 use crate::inbox::config::Config;
 use crate::inbox::folder::{Inbox, Looked};
 use crate::inbox::{self, InboxError};
@@ -13,20 +15,22 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// How often to look whether there is a configuration, when there is none.
-const LOOK_FOR_CONFIG: Duration = Duration::from_secs(10);
+/// How soon an inbox that cannot be used is looked at again.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// How many times rarer than a database one looks for a configuration that is not there: somebody makes one once.
+const FOR_CONFIG: u32 = 10;
 
 /// Keeps the inbox of `dir` until `stop`. It never ends because of a file or a folder.
-pub(super) async fn keep(dir: PathBuf, db: PathBuf, stop: CancellationToken) {
+pub(super) async fn keep(dir: PathBuf, db: PathBuf, signs: Arc<Signs>, stop: CancellationToken) {
     let changed = Arc::new(Notify::new());
     let mut inbox = Inbox::default();
     let mut watched: Option<(PathBuf, RecommendedWatcher)> = None;
     let mut told = None;
     while !stop.is_cancelled() {
         let (rest, settle) = match prepared(&dir) {
-            Ok(None) => (LOOK_FOR_CONFIG, None),
+            Ok(None) => (watch::net(&dir) * FOR_CONFIG, None),
             Ok(Some(config)) => {
-                watch(&config.folder, &changed, &mut watched);
+                watch_folder(&config.folder, &changed, &mut watched);
                 let (looked, back) = look(inbox, db.clone(), config.clone(), stop.clone()).await;
                 inbox = back;
                 match looked {
@@ -38,11 +42,12 @@ pub(super) async fn keep(dir: PathBuf, db: PathBuf, stop: CancellationToken) {
                     Err(error) => (tell(&mut told, &error, config.rescan), None),
                 }
             }
-            Err(error) => (tell(&mut told, &error, LOOK_FOR_CONFIG), None),
+            Err(error) => (tell(&mut told, &error, TRY_AGAIN), None),
         };
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
             () = noticed(&changed, settle) => {}
+            () = signs.inbox.notified() => {}
             () = stop.cancelled() => {}
         }
     }
@@ -97,7 +102,7 @@ async fn look(
 }
 
 /// Watches this folder, and no other. Where that cannot be, the slow looks are left.
-fn watch(folder: &Path, changed: &Arc<Notify>, watched: &mut Option<(PathBuf, RecommendedWatcher)>) {
+fn watch_folder(folder: &Path, changed: &Arc<Notify>, watched: &mut Option<(PathBuf, RecommendedWatcher)>) {
     if watched.as_ref().is_some_and(|(known, _)| known == folder) {
         return;
     }

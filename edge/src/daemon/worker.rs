@@ -7,6 +7,7 @@ mod reseed;
 mod tell;
 
 pub use super::numbers::{Numbers, numbers};
+use super::watch::NET;
 use super::{DaemonError, reader};
 use crate::clock;
 use crate::engine::{Engine, Fetch, Step};
@@ -49,8 +50,10 @@ pub enum Event {
     Refused(String),
     /// The link is gone, for this reason.
     LinkDown(String),
-    /// Something in the folder changed, or it is time to look.
-    Wake,
+    /// Something of the database has changed in the folder.
+    Changed,
+    /// It is time to look.
+    Look,
     /// Somebody wants to know when all is in step: answered then, or with the reason why not.
     Ask(oneshot::Sender<Result<(), String>>),
     /// Somebody wants the numbers of `status`.
@@ -91,6 +94,7 @@ pub struct State {
 pub struct Worker {
     thread: JoinHandle<()>,
     state: watch::Receiver<State>,
+    wanted: watch::Receiver<Option<Duration>>,
 }
 
 struct Thread {
@@ -103,6 +107,8 @@ struct Thread {
     compares: Vec<oneshot::Sender<Result<(), String>>>,
     reads: queue::Sender<Reading>,
     state: watch::Sender<State>,
+    /// When to look again although nothing has happened, if that is soon.
+    wanted: watch::Sender<Option<Duration>>,
     reported: Option<Report>,
     /// What everybody was told of a feed that the file does not take.
     feed_refused: Option<String>,
@@ -126,6 +132,7 @@ impl Worker {
             engine.without_audits();
         }
         let (publish, state) = watch::channel(State::default());
+        let (want, wanted) = watch::channel(None);
         let mut wal = db.as_os_str().to_owned();
         wal.push("-wal");
         let mut thread = Thread {
@@ -137,6 +144,7 @@ impl Worker {
             compares: Vec::new(),
             reads: reader::begin(db, events.downgrade())?,
             state: publish,
+            wanted: want,
             reported: None,
             feed_refused: None,
         };
@@ -146,20 +154,26 @@ impl Worker {
                 if matches!(event, Event::Stop) {
                     break;
                 }
-                let woken = matches!(event, Event::Wake);
+                let changed = matches!(event, Event::Changed);
                 thread.event(event);
-                if woken {
+                if changed {
                     thread.look_again(&queue);
                 }
             }
         })?;
-        Ok(Self { thread, state })
+        Ok(Self { thread, state, wanted })
     }
 
     /// What the thread publishes.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.clone()
+    }
+
+    /// How soon the thread wants to look although nothing has happened; None when there is no hurry.
+    #[must_use]
+    pub fn wanted(&self) -> watch::Receiver<Option<Duration>> {
+        self.wanted.clone()
     }
 
     /// Waits for the thread's end.
@@ -209,7 +223,7 @@ impl Thread {
             Event::Reseed(answer) => self.reseed(answer),
             Event::Frame(frame) => self.engine.frame(clock::now(), frame),
             Event::LinkDown(reason) => self.link_down(&reason),
-            Event::Wake => {}
+            Event::Changed | Event::Look => {}
             Event::Ask(answer) => {
                 self.engine.ask();
                 self.asks.push(answer);
@@ -338,6 +352,17 @@ impl Thread {
         if large && let Err(error) = self.engine.store().checkpoint() {
             tracing::warn!(%error, "the log could not be moved into the database file; trying again later");
         }
+        self.want_a_look();
+    }
+
+    /// Tells when the next look is wanted, if that is sooner than there is one anyway.
+    fn want_a_look(&self) {
+        let wanted = self.engine.next_look(clock::now()).filter(|wanted| *wanted < NET);
+        self.wanted.send_if_modified(|known| {
+            let news = wanted.is_some() || known.is_some();
+            *known = wanted;
+            news
+        });
     }
 
     /// The file could not be read or written: the link is given up, and the next one tries again.

@@ -116,6 +116,16 @@ impl Auditor {
         self.rest_until = Millis(self.began.0 + self.rest_ms());
     }
 
+    /// When the rest is over, or the next turn comes; None while a compare is under way or nobody knows.
+    pub(super) fn next_look(&self, now: Millis) -> Option<Millis> {
+        if !self.enabled || !matches!(self.phase, Phase::Rest) {
+            return None;
+        }
+        let turn =
+            self.turn_at.zip(self.quiet_since).map(|(turn, quiet)| turn.max(Millis(quiet.0 + QUIET_MS)));
+        [Some(self.rest_until), turn].into_iter().flatten().find(|at| *at > now)
+    }
+
     /// The device is in step and has nothing else to do: begins a compare if one is due.
     pub(super) fn begin(&mut self, store: &EdgeStore, now: Millis) -> Result<Next, StoreError> {
         let quiet_since = *self.quiet_since.get_or_insert(now);

@@ -23,6 +23,11 @@ impl RefusedFeed {
         &self.reason
     }
 
+    /// When it is to be tried again, if nothing happens before.
+    pub(super) const fn due_at(&self) -> Millis {
+        Millis(self.tried_at.0.saturating_add(TRY_AGAIN_MS))
+    }
+
     /// True when it is to be tried again now. It counts as tried then.
     pub(super) fn is_due(&mut self, store: &EdgeStore, now: Millis) -> Result<bool, StoreError> {
         let schema_version = store.schema_version()?;

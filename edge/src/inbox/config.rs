@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Its name in the daemon's folder.
-const FILE: &str = "inbox.toml";
+pub(crate) const NAME: &str = "inbox.toml";
 /// The watched folder, unless the configuration names another.
 const FOLDER: &str = "inbox";
 
@@ -178,7 +178,7 @@ impl Config {
     /// # Errors
     /// When it cannot be read or used.
     pub(crate) fn load(dir: &Path) -> Result<Option<Self>, ConfigError> {
-        let path = dir.join(FILE);
+        let path = dir.join(NAME);
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text, dir).map(Some).map_err(|what| ConfigError::Wrong { path, what }),
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),

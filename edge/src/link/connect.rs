@@ -5,8 +5,9 @@
 
 use super::{FrameReceiver, FrameSender, LinkError, config};
 use crate::identity::Identity;
-use quinn::{ClientConfig, Connection, Endpoint, VarInt};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, Runtime, VarInt};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
@@ -134,12 +135,24 @@ async fn try_address(address: &str, config: &ClientConfig) -> Result<Reached, Li
     Err(last)
 }
 
+#[cfg(target_os = "linux")]
+fn runtime() -> Arc<dyn Runtime> {
+    Arc::new(super::alarm::Alarms)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn runtime() -> Arc<dyn Runtime> {
+    Arc::new(quinn::TokioRuntime)
+}
+
 async fn try_place(place: SocketAddr, config: &ClientConfig) -> Result<(Connection, Endpoint), LinkError> {
     let any: SocketAddr = match place {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let endpoint = Endpoint::client(any).map_err(LinkError::Socket)?;
+    let socket = UdpSocket::bind(any).map_err(LinkError::Socket)?;
+    let endpoint =
+        Endpoint::new(EndpointConfig::default(), None, socket, runtime()).map_err(LinkError::Socket)?;
     let connecting = endpoint
         .connect_with(config.clone(), place, SERVER_NAME)
         .map_err(|error| LinkError::Unreachable(error.to_string()))?;

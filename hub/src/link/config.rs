@@ -17,7 +17,7 @@ use rustls::{RootCertStore, version::TLS13};
 use std::sync::Arc;
 use std::time::Duration;
 use tt_protocol::link::{
-    ALPN_JOIN, ALPN_SYNC, CHECK_TIME_S, IDLE_TIMEOUT, KEEP_ALIVE, LINK_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    ALPN_JOIN, ALPN_SYNC, CHECK_TIME_S, IDLE_TIMEOUT, LINK_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
 
 /// Streams that a device may have open: its frames, a snapshot, and room for a broken-off one.
@@ -79,7 +79,6 @@ fn transport() -> TransportConfig {
         .receive_window(VarInt::from_u32(LINK_WINDOW_BYTES))
         .send_window(u64::from(LINK_WINDOW_BYTES))
         .datagram_receive_buffer_size(None)
-        .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(idle));
     transport
 }

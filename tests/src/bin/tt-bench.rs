@@ -6,7 +6,7 @@
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
-use tt_tests::bench::{backlog, backup, journal, live, reseed, wire, writes};
+use tt_tests::bench::{backlog, backup, idle, journal, live, reseed, wire, writes};
 use tt_tests::node::Program;
 
 #[derive(Parser)]
@@ -30,6 +30,15 @@ enum What {
     Backlog,
     /// From a commit on one edge to its being visible on another, through the hub.
     Live,
+    /// Memory, wake-ups, processor time and bytes of devices that are linked and have nothing to do, and of their hub.
+    Idle {
+        /// Devices.
+        #[arg(long, default_value_t = 3)]
+        devices: u32,
+        /// How long to look.
+        #[arg(long, default_value_t = 2)]
+        minutes: u32,
+    },
     /// Bytes of a changeset per row.
     Wire,
     /// A whole verified backup and a restore, against gzip alone.
@@ -76,6 +85,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         What::Wire,
         What::Backlog,
         What::Live,
+        What::Idle { devices: 3, minutes: 2 },
         What::Backup { size: 400_000 },
         What::Journal { size: 400_000 },
         What::Reseed { size: 50 },
@@ -88,6 +98,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             What::Backup { size } => backup::measure(&program, cli.runs, size)?,
             What::Journal { size } => journal::measure(&program, cli.runs, cli.rows, size)?,
             What::Reseed { size } => reseed::measure(&program, cli.runs, size)?,
+            What::Idle { devices, minutes } => idle::measure(&program, devices, minutes)?,
             What::Live => live::measure(&program, cli.runs)?,
         }
     }
