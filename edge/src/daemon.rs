@@ -24,6 +24,7 @@ use crate::store::StoreError;
 use broadcast::Broadcast;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use worker::{Event, Worker};
@@ -80,6 +81,8 @@ pub async fn run(
     addresses: Vec<String>,
     http: Http,
 ) -> Result<(), DaemonError> {
+    // Before anybody can see that it runs: whoever asks it to stop from then on is heard.
+    let stopped = Signals::listen()?;
     let db = place.db()?;
     let _lock = crate::place::lock(&db)?;
     let (events, queue) = mpsc::channel(EVENTS_MAX);
@@ -115,7 +118,7 @@ pub async fn run(
     tracing::info!(database = %db.display(), http, "tt-edge runs");
     let alive = tokio::spawn(manager::keep_alive());
     manager::ready();
-    stopped_by_signal().await?;
+    stopped.came().await;
     manager::stopping();
     alive.abort();
     stop.cancel();
@@ -129,13 +132,23 @@ pub async fn run(
     Ok(())
 }
 
-async fn stopped_by_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end the daemon cleanly.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
     }
-    Ok(())
+
+    /// Waits until one has come, perhaps long ago.
+    async fn came(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -29,6 +29,7 @@
 //! * `salvage`: a damaged file is taken apart, and what can be read of it comes in once
 //! * `lost_device`: the unsent work of a device that is gone comes out of its file, once
 //! * `idle`: a device that has nothing to do sleeps
+//! * `stopped`: a device that is asked to stop while it starts ends cleanly
 //! * `keyless`: a table without a primary key is named, loudly, everywhere
 
 #[path = "end_to_end/ages.rs"]
@@ -85,6 +86,8 @@ mod restore;
 mod salvage;
 #[path = "end_to_end/status.rs"]
 mod status;
+#[path = "end_to_end/stopped.rs"]
+mod stopped;
 #[path = "end_to_end/sync.rs"]
 mod sync;
 #[path = "end_to_end/warehouse.rs"]
