@@ -15,6 +15,7 @@ mod page;
 mod read;
 mod routes;
 mod serve;
+mod status;
 mod token;
 mod traffic;
 
@@ -45,6 +46,7 @@ pub(crate) struct Web {
     /// Reads of whole vaults, journals and tables take turns.
     heavy: Semaphore,
     slow: Mutex<Option<Arc<Slow>>>,
+    tables: Mutex<Option<Arc<status::Kept>>>,
     snapshots: watch::Sender<Arc<str>>,
     traffic: traffic::History,
     listeners: Arc<Semaphore>,
@@ -60,6 +62,7 @@ impl Web {
             reads: Semaphore::new(READS_MAX),
             heavy: Semaphore::new(1),
             slow: Mutex::default(),
+            tables: Mutex::default(),
             snapshots: watch::Sender::new(Arc::from("")),
             traffic: traffic::History::default(),
             listeners: Arc::new(Semaphore::new(events::LISTENERS_MAX)),

@@ -7,11 +7,14 @@ pub(crate) mod conflicts;
 pub(crate) mod devices;
 pub(crate) mod history;
 pub(crate) mod names;
+pub(crate) mod status;
 
+use crate::config::ConfigError;
 use crate::devices::DevicesError;
 use crate::journal::history::HistoryError;
 use crate::journal::reader::ReaderError;
 use crate::store::decide::value::ValueError;
+use std::path::PathBuf;
 
 /// Why something cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -38,4 +41,10 @@ pub(crate) enum ViewError {
     NoTable(String),
     #[error("{0}")]
     Key(String),
+    #[error("the policy in the hub's database cannot be used: {0}")]
+    Policy(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    File { path: PathBuf, source: std::io::Error },
 }

@@ -9,22 +9,12 @@ use crate::backup::{Backups, Catalog};
 use crate::clock;
 use crate::config::Config;
 use crate::database::{self, DatabaseError};
-use crate::devices;
 use crate::folder::Folder;
 use crate::journal::standing::Standing;
-use crate::restore;
 use crate::space::readable;
-use crate::store::conflict;
-use crate::upkeep::Look;
-use crate::view;
-use rusqlite::Connection;
-use serde_json::{Map, Value as Json, json};
-use std::collections::BTreeMap;
-use tt_migrations::capture::ids;
-use tt_migrations::replica::Replica;
-use tt_migrations::{audit, digest, policy, programs_triggers, state};
-use tt_protocol::digest::{TableDigest, combine};
-use tt_protocol::ids::ID_MAX;
+use crate::view::status::{self, Tables};
+use serde_json::{Value as Json, json};
+use tt_protocol::digest::TableDigest;
 use tt_terminal::watch::Watch;
 
 #[derive(clap::Args)]
@@ -53,47 +43,8 @@ fn read(folder: &Folder) -> Result<Json, CliError> {
     let conn = database::open(&path)?;
     // One moment for all that follows.
     let conn = conn.unchecked_transaction().map_err(|error| DatabaseError::new(&path, &error))?;
-    let replica = tables(&conn)?;
-    let digests = digest::tables(&conn, &replica)?;
-    let linked = daemon.as_ref().map(|state| state.linked.clone()).unwrap_or_default();
-    let mut counted = BTreeMap::from([("connected", 0), ("away", 0), ("blocked", 0), ("revoked", 0)]);
-    let devices = devices::list(&conn)?;
-    for device in &devices {
-        *counted.entry(view::devices::state(device, &linked)).or_insert(0) += 1;
-    }
-    let clocks_off: Map<String, Json> = view::devices::clocks_off(&devices)
-        .into_iter()
-        .map(|(name, offset)| (name.to_owned(), json!(offset)))
-        .collect();
-    let maintenance = Config::read(folder)?.maintenance;
-    let number = |name| Ok::<_, rusqlite::Error>(state::get(&conn, name)?.unwrap_or(0));
-    let named = digests.iter().map(|(name, digest)| (name.as_str(), *digest));
-    let rows: Map<String, Json> = digests
-        .iter()
-        .map(|(name, digest)| (name.clone(), json!({ "rows": digest.rows, "digest": digest.to_string() })))
-        .collect();
-    Ok(json!({
-        "daemon": daemon.is_some(),
-        "pid": daemon.as_ref().map(|state| state.pid),
-        "failing": daemon.and_then(|state| state.failing),
-        "version": number(state::VERSION)?,
-        "epoch": number(state::EPOCH)?,
-        "devices": counted,
-        "clocks_off": clocks_off,
-        "last_restore": restore::last(&folder.backups()),
-        "last_drill": restore::drill::last(&folder.backups()),
-        "open_conflicts": conflict::open_count(&conn)?,
-        "waiting_for_schema": conflict::waiting_for_schema(&conn)?.values().sum::<u64>(),
-        "digest": combine(named),
-        "tables": rows,
-        "keyless": replica.keyless,
-        "journal": journal(folder),
-        "triggers_left_out": triggers_left_out(&conn, &replica)?,
-        "id_space_used": id_space_used(&conn, &replica)?,
-        "database": path,
-        "bytes": std::fs::metadata(folder.database())?.len(),
-        "maintenance": Look::at(&conn)?.json(&maintenance, clock::now()),
-    }))
+    let tables = Tables::read(&conn)?;
+    Ok(status::all(&conn, folder, daemon, (&tables, journal(folder)))?)
 }
 
 /// How the journal is, here and in the vaults. What cannot be read is said and is no failure of the command.
@@ -105,59 +56,28 @@ fn journal(folder: &Folder) -> Json {
     }
 }
 
-/// The replicated tables as the daemon sees them; nothing is installed here.
-fn tables(conn: &Connection) -> Result<Replica, CliError> {
-    let text = state::get_text(conn, state::POLICY)?.unwrap_or_else(|| policy::SHIPPED.to_owned());
-    let mut policy = policy::parse("policy", &text).map_err(|error| CliError::Refused(error.to_string()))?;
-    state::formers(conn)?.iter().for_each(|former| policy.follow(former));
-    Ok(Replica::look(conn, &policy)?)
-}
-
-/// Triggers of programs that do not fire for rows of devices, although something depends on them.
-fn triggers_left_out(conn: &Connection, replica: &Replica) -> rusqlite::Result<Vec<String>> {
-    let found = programs_triggers::would_be_left_out(conn, replica)?;
-    Ok(found.iter().map(ToString::to_string).collect())
-}
-
 /// The digest of every table, in the form of `tt-edge doctor --digests`.
 fn digests(place: &Place, folder: &Folder) -> Result<(), CliError> {
     let path = folder.database();
     let conn = database::open(&path)?;
     let conn = conn.unchecked_transaction().map_err(|error| DatabaseError::new(&path, &error))?;
-    let replica = tables(&conn)?;
-    let mut uncut = false;
-    for tracked in replica.tables.values() {
-        uncut = uncut || audit::is_touched(&conn, tracked)?;
-    }
-    let digests = digest::tables(&conn, &replica)?;
-    let version = state::get(&conn, state::VERSION)?.unwrap_or(0);
-    let whole = combine(digests.iter().map(|(name, digest)| (name.as_str(), *digest)));
+    let found = Tables::read(&conn)?;
+    let (version, uncut, whole) = (found.version, found.uncut, found.whole());
     if place.json {
         let table = |(name, digest): (&String, &TableDigest)| json!({ "table": name, "rows": digest.rows, "digest": digest.to_string() });
-        let tables: Vec<Json> = digests.iter().map(table).collect();
-        let epoch = state::get(&conn, state::EPOCH)?.unwrap_or(0);
+        let tables: Vec<Json> = found.digests.iter().map(table).collect();
         return Ok(output::json(
-            &json!({ "version": version, "epoch": epoch, "unsent": uncut, "digest": whole, "tables": tables }),
+            &json!({ "version": version, "epoch": found.epoch, "unsent": uncut, "digest": whole, "tables": tables }),
         )?);
     }
     let mut text = format!(
         "version {version}{}, digest {whole}\n",
         if uncut { " with changes that are no version yet" } else { "" }
     );
-    for (name, digest) in &digests {
+    for (name, digest) in &found.digests {
         text.push_str(&format!("  {name}: {} rows, {digest}\n", digest.rows));
     }
     Ok(output::text(&text)?)
-}
-
-/// How far the fullest table is with its ids, 0 to 1.
-fn id_space_used(conn: &Connection, replica: &Replica) -> rusqlite::Result<f64> {
-    let mut used: f64 = 0.0;
-    for tracked in replica.tables.values().filter(|tracked| tracked.table.rowid_key) {
-        let place = ids::place(conn, tracked)?;
-        used = used.max(place.counter.max(place.first) as f64 / ID_MAX as f64);
-    }
-    Ok(used)
 }
 
 fn describe(status: &Json) -> String {

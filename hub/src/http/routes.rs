@@ -1,7 +1,7 @@
 //! All that can be asked, each with a sentence; `GET /api` tells the same list.
 
 use super::answer::{Refusal, told};
-use super::{Web, act, events, gate, metrics, page, read};
+use super::{Web, act, events, gate, metrics, page, read, status};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -29,6 +29,7 @@ fn looks() -> Vec<Route> {
         ("GET", "/api", "This list.", get(list)),
         ("GET", "/api/overview", "The verdict and the numbers behind it.", get(read::overview)),
         ("GET", "/api/events", "The overview again at every change, as server-sent events.", get(events::listen)),
+        ("GET", "/api/status", "What `tt-hub status` shows; rows and digests are those of `tables_of`.", get(status::tell)),
         ("GET", "/api/edges", "Devices, in pages: offset, limit, filter (part of a name or role), state.", get(read::edges)),
         ("GET", "/api/conflicts", "Conflicts, in pages by number: after, limit, table, device, kind, all=1.", get(read::conflicts)),
         ("GET", "/api/conflicts/{id}", "One conflict with both values.", get(read::conflict)),

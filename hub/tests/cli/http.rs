@@ -141,6 +141,43 @@ fn actions_do_what_the_commands_do() {
 }
 
 #[test]
+fn it_tells_rows_and_digests_as_the_command_does() {
+    let folder = Folder::with_hub();
+    let _daemon = folder.serve();
+    let http = http(&folder);
+    let agrees = |told: &Json| {
+        let printed = folder.json(&["status"]);
+        let same = |key: &&str| told[key] == printed[key];
+        let keys = [
+            "version",
+            "epoch",
+            "digest",
+            "tables",
+            "keyless",
+            "triggers_left_out",
+            "id_space_used",
+            "devices",
+        ];
+        for key in printed.as_object().unwrap().keys() {
+            assert!(told.get(key).is_some(), "{key} is missing in {told}");
+        }
+        keys.iter().all(same)
+    };
+    let before = get(&http, "/api/status");
+    assert!(agrees(&before), "{before}");
+    let program = Connection::open(folder.database()).unwrap();
+    program.busy_timeout(DEADLINE).unwrap();
+    program
+        .execute("INSERT INTO employees(username, full_name, password_hash) VALUES ('a', 'A', '')", [])
+        .unwrap();
+    until("the new row is in the digest", || {
+        let told = get(&http, "/api/status");
+        let rows = |told: &Json| told["tables"]["employees"]["rows"].as_u64().unwrap();
+        told["tables_of"]["unsent"] == false && rows(&told) == rows(&before) + 1 && agrees(&told)
+    });
+}
+
+#[test]
 fn a_hundred_thousand_conflicts_come_in_pages() {
     let folder = Folder::with_hub();
     let _daemon = folder.serve();
