@@ -1,5 +1,6 @@
 //! Remembers how devices are doing and writes it down every few seconds, all of them in one commit:
-//! a report is not worth a disk write of its own.
+//! a report is not worth a disk write of its own. Only the first of a link is, because a person who has just joined a
+//! device looks at the list.
 
 use crate::devices::{self, Device, DeviceState, DevicesError};
 use rusqlite::Connection;
@@ -9,6 +10,8 @@ use tt_protocol::number::{EdgeId, Millis, Version};
 
 /// How often what is new is written down.
 const EVERY_MS: i64 = 5_000;
+/// The same for devices that have just been linked: when all come back at once, most share a commit.
+const FIRST_EVERY_MS: i64 = 500;
 /// How often a device that is linked but silent is marked as seen.
 const SEEN_EVERY_MS: i64 = 60_000;
 
@@ -23,11 +26,20 @@ struct Known {
     address: String,
     state: DeviceState,
     is_new: bool,
+    /// It has just been linked, and what it says first is not written down yet.
+    is_first: bool,
+    is_heard: bool,
 }
 
 impl Recorder {
     pub(super) fn linked(&mut self, device: &Device, address: &str) {
-        let known = Known { address: address.to_owned(), state: device.state.clone(), is_new: true };
+        let known = Known {
+            address: address.to_owned(),
+            state: device.state.clone(),
+            is_new: true,
+            is_first: true,
+            is_heard: false,
+        };
         self.known.insert(device.device, known);
     }
 
@@ -36,6 +48,9 @@ impl Recorder {
     }
 
     pub(super) fn report(&mut self, edge: EdgeId, cursor: Version, report: Report) {
+        if let Some(known) = self.known.get_mut(&edge) {
+            known.is_heard = true;
+        }
         self.change(edge, |state| {
             *state = DeviceState {
                 cursor: Some(cursor),
@@ -76,7 +91,9 @@ impl Recorder {
 
     pub(super) fn is_due(&self, now: Millis) -> bool {
         let news = self.known.values().any(|known| known.is_new);
-        (news && now.0 - self.written_at >= EVERY_MS)
+        let first = self.known.values().any(|known| known.is_new && known.is_first);
+        let every = if first { FIRST_EVERY_MS } else { EVERY_MS };
+        (news && now.0 - self.written_at >= every)
             || (!self.known.is_empty() && now.0 - self.seen_at >= SEEN_EVERY_MS)
     }
 
@@ -101,6 +118,7 @@ impl Recorder {
         (self.written_at, self.seen_at) = (now.0, now.0);
         self.known.retain(|edge, known| {
             known.is_new = false;
+            known.is_first &= !known.is_heard;
             linked.contains(edge)
         });
         Ok(())
@@ -139,8 +157,21 @@ mod tests {
         assert_eq!(device.last_seen, Some(Millis(10_000)));
         assert_eq!(device.address.as_deref(), Some("10.0.0.1:5"));
         recorder.report(edge, Version(8), Report::default());
-        assert!(!recorder.is_due(Millis(11_000)), "not on every report");
+        assert!(!recorder.is_due(Millis(10_999)), "not on every report");
         assert!(recorder.is_due(Millis(15_000)));
+    }
+
+    #[test]
+    fn the_first_report_of_a_link_does_not_wait_for_the_others() {
+        let (conn, mut recorder, edge) = linked();
+        recorder.write(&conn, &[edge], Millis(10_000)).unwrap();
+        assert!(!recorder.is_due(Millis(11_000)), "nothing is new");
+        recorder.report(edge, Version(7), Report::default());
+        assert!(!recorder.is_due(Millis(10_100)), "many that come together share a commit");
+        assert!(recorder.is_due(Millis(11_000)), "the link was written down before the device said anything");
+        recorder.write(&conn, &[edge], Millis(11_000)).unwrap();
+        recorder.report(edge, Version(8), Report::default());
+        assert!(!recorder.is_due(Millis(12_000)), "this is not the first");
     }
 
     #[test]

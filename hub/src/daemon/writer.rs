@@ -285,7 +285,7 @@ impl Writer {
                     }
                 }
             }
-            Action::Report(edge, cursor, report) => self.recorder.report(edge, cursor, report),
+            Action::Report(edge, cursor, report) => self.report(edge, cursor, report),
             Action::Leave(edge) => self.leave(edge),
         }
     }

@@ -11,7 +11,8 @@ use crate::link::admit;
 use crate::store::migrate;
 use std::path::Path;
 use tt_protocol::enrol::{EnrolReply, EnrolRequest};
-use tt_protocol::number::EdgeId;
+use tt_protocol::frame::Report;
+use tt_protocol::number::{EdgeId, Version};
 
 /// Applies what waits. What the operator reads, the log has as well: devices will change.
 fn migrate(engine: &mut Engine, folder: &Path) -> Reply {
@@ -179,6 +180,15 @@ impl Writer {
     }
 
     /// Writes down how the devices are doing, and cuts off those that were revoked behind our back.
+    /// Takes in how a device is doing. The first that it says on a link is written down at once, so that whoever looks
+    /// at the list sees numbers.
+    pub(super) fn report(&mut self, edge: EdgeId, cursor: Version, report: Report) {
+        self.recorder.report(edge, cursor, report);
+        if self.recorder.is_due(clock::now()) {
+            self.record();
+        }
+    }
+
     pub(super) fn record(&mut self) {
         let Some(engine) = &mut self.engine else { return };
         let linked: Vec<EdgeId> = self.links.values().map(|(edge, _)| *edge).collect();

@@ -7,7 +7,8 @@ use crate::daemon::event::{EVENTS_MAX, Newcomer};
 use crate::devices;
 use tempfile::TempDir;
 use tt_migrations::{policy, runner};
-use tt_protocol::frame::EdgeFrame;
+use tt_protocol::frame::{EdgeFrame, Hello, PROTOCOL, Report};
+use tt_protocol::number::{Epoch, Seq, Version};
 
 struct Bench {
     _dir: TempDir,
@@ -87,6 +88,32 @@ fn only_known_devices_link_and_the_newest_link_counts() {
     assert!(second.close.try_recv().is_err(), "still linked");
     let Reply::State(state) = bench.ask(Request::State) else { panic!("no state") };
     assert_eq!(state.linked, [1]);
+}
+
+#[test]
+fn what_a_device_says_first_is_on_the_list_before_any_tick() {
+    let mut bench = bench();
+    let _end = bench.up(1, [1; 32]);
+    let hello = Hello {
+        protocol: PROTOCOL,
+        edge: EdgeId(1),
+        epoch: Epoch(1),
+        cursor: Version(0),
+        last_seq: Seq(0),
+        last_hash: [0; 32],
+        first_held: Seq(0),
+        seed_wanted: false,
+        order_done: 0,
+        now: clock::now(),
+    };
+    bench.writer.hear(Event::Frame(1, EdgeFrame::Hello(hello)));
+    bench.writer.step();
+    let report = Report { clock_offset_ms: 7, ..Report::default() };
+    bench.writer.hear(Event::Frame(1, EdgeFrame::Report(report)));
+    bench.writer.step();
+    let other = rusqlite::Connection::open(&bench.writer.path).unwrap();
+    let state = devices::by_name(&other, "a").unwrap().unwrap().state;
+    assert_eq!((state.unsent, state.clock_offset_ms), (Some(0), Some(7)));
 }
 
 #[test]
