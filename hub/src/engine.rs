@@ -303,7 +303,9 @@ impl Engine {
 fn result_of(changeset: &Changeset, outcome: Result<Outcome, MergeError>, watermark: Version) -> MergeResult {
     let seq = changeset.seq;
     match outcome {
-        Ok(Outcome::Merged { version, caught_up }) => MergeResult::Merged { version, caught_up, watermark },
+        Ok(Outcome::Merged { version, caught_up, .. }) => {
+            MergeResult::Merged { version, caught_up, watermark }
+        }
         Ok(Outcome::Fork) => MergeResult::Refused(format!(
             "the hub has another changeset under number {seq}: this device was copied or put back; join it again \
              with `tt-edge join TOKEN --rescue`"

@@ -104,6 +104,8 @@ pub enum Outcome {
         version: Version,
         /// Nothing else happened for this edge since its cursor.
         caught_up: bool,
+        /// Rows that were merged now.
+        rows: u64,
     },
     /// Another changeset was merged under this number: the device was copied or rolled back.
     Fork,
@@ -112,6 +114,12 @@ pub enum Outcome {
         /// The last one that was.
         merged: Seq,
     },
+}
+
+impl Outcome {
+    const fn rows(&self) -> u64 {
+        if let Self::Merged { rows, .. } = self { *rows } else { 0 }
+    }
 }
 
 /// The writing side of the canonical database.
@@ -132,6 +140,8 @@ pub struct HubStore {
     watermark: Option<Watermark>,
     /// What waits for rows that have not come.
     late: late::Asleep,
+    /// Rows of devices that were merged since the file was opened.
+    merged_rows: u64,
 }
 
 impl HubStore {
@@ -156,6 +166,7 @@ impl HubStore {
             journal: None,
             watermark: None,
             late: late::Asleep::default(),
+            merged_rows: 0,
         };
         store.clock.rule(&store.conn)?;
         store.prepare()?;
@@ -270,6 +281,12 @@ impl HubStore {
         }
     }
 
+    /// Rows of devices that were merged since the file was opened, whatever became of each.
+    #[must_use]
+    pub const fn merged_rows(&self) -> u64 {
+        self.merged_rows
+    }
+
     /// True when programs have written to the file since the last look.
     ///
     /// # Errors
@@ -309,6 +326,7 @@ impl HubStore {
         let mut outcomes = Vec::with_capacity(changesets.len());
         // What it remembers of a transaction that fails never was.
         let mut asleep = std::mem::take(&mut self.late);
+        let mut merged_rows = self.merged_rows;
         for changeset in changesets {
             let outcome = merge_one(&tx, &mut self.replica, &self.policy, changeset, &mut version, now);
             match outcome {
@@ -321,6 +339,7 @@ impl HubStore {
                     late::release(context, &mut asleep, &mut version, now, self.epoch)?;
                 }
             }
+            merged_rows += outcome.as_ref().map_or(0, Outcome::rows);
             outcomes.push(outcome);
         }
         if self.replica.schema_version != self.looked_at {
@@ -334,7 +353,7 @@ impl HubStore {
             }
         }
         tx.commit()?;
-        (self.version, self.late) = (version, asleep);
+        (self.version, self.late, self.merged_rows) = (version, asleep, merged_rows);
         self.tell_left_out()?;
         self.looked_at = self.replica.schema_version;
         self.committed()?;

@@ -3,6 +3,7 @@
 //! Commands and the HTTP server ask here, so that both say the same. Everything only reads.
 
 pub(crate) mod backups;
+pub(crate) mod blocks;
 pub(crate) mod conflicts;
 pub(crate) mod devices;
 pub(crate) mod history;

@@ -89,6 +89,8 @@ pub(super) struct Shared {
     /// Told whenever something has changed that people see.
     pub(super) changes: watch::Sender<()>,
     pub(super) traffic: Traffic,
+    /// Rows of devices that were merged since the start.
+    pub(super) merged_rows: AtomicU64,
 }
 
 impl Shared {
@@ -103,6 +105,7 @@ impl Shared {
             watermark,
             changes: watch::Sender::default(),
             traffic: Traffic::default(),
+            merged_rows: AtomicU64::new(0),
         })
     }
 

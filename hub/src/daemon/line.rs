@@ -5,6 +5,7 @@ use super::event::{Event, Shared};
 use crate::control::{Reply, Request};
 use crate::http::Traffic;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -50,6 +51,11 @@ impl Line {
     /// Changes whenever something has changed that people see.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.0.changes.subscribe()
+    }
+
+    /// Rows of devices that were merged since the start.
+    pub(crate) fn merged_rows(&self) -> u64 {
+        self.0.merged_rows.load(Ordering::Relaxed)
     }
 
     pub(crate) fn traffic(&self) -> &Traffic {

@@ -29,6 +29,7 @@ use crate::store::{HubStore, StoreError};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc as queue;
 use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
@@ -237,6 +238,7 @@ impl Writer {
         match engine.step(clock::now()) {
             Ok(actions) => {
                 self.shared.set_version(engine.store().version());
+                self.shared.merged_rows.store(engine.store().merged_rows(), Ordering::Relaxed);
                 if let Some(tail) = engine.store().tail() {
                     self.course.go_on(tail, engine.store().epoch());
                 }

@@ -7,15 +7,19 @@ use super::overview::{Quick, Slow, quick, slow};
 use super::read::At;
 use crate::backup::calendar::moment;
 use crate::clock;
-use crate::view;
+use crate::view::{self, ViewError};
 use axum::extract::State;
 use axum::response::Response;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use rusqlite::Connection;
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use tt_protocol::number::EdgeId;
 
 /// Devices that have numbers of their own; the others are in the sums.
 const DEVICES_MAX: usize = 1_000;
@@ -48,10 +52,25 @@ impl Numbers {
     }
 }
 
+/// Where ids stand: of the whole space, and of each device's block.
+struct Ids {
+    space: f64,
+    blocks: BTreeMap<EdgeId, f64>,
+}
+
+impl Ids {
+    fn read(conn: &Connection) -> Result<Self, ViewError> {
+        let replica = view::status::replica(conn)?;
+        let space = view::status::id_space_used(conn, &replica)?;
+        Ok(Self { space, blocks: view::blocks::used(conn, &replica)? })
+    }
+}
+
 pub(super) async fn tell(State(web): At) -> Result<Response, Refusal> {
-    let (quick, edges) = web
+    let (quick, edges, ids) = web
         .read(|web, conn| {
-            Ok((quick(web, conn)?, view::devices::all(conn, &web.line.linked(), clock::now().0)?))
+            let edges = view::devices::all(conn, &web.line.linked(), clock::now().0)?;
+            Ok((quick(web, conn)?, edges, Ids::read(conn)?))
         })
         .await?;
     let slow = slow(&web).await?;
@@ -65,6 +84,10 @@ pub(super) async fn tell(State(web): At) -> Result<Response, Refusal> {
         Some(f64::from(web.line.failing().is_some())),
     );
     hub(&mut numbers, &quick);
+    let help = "Rows of devices that were merged since the start, whatever became of each";
+    numbers.0.register("merged_rows", help, ConstCounter::new(web.line.merged_rows()));
+    let help = "Share of the ids below 2^53 that is behind the fullest table";
+    numbers.one("id_space_used", help, Some(Unit::Other("ratio".to_owned())), Some(ids.space));
     numbers.one(
         "watermark_version",
         "Version that two vaults have safe",
@@ -80,7 +103,7 @@ pub(super) async fn tell(State(web): At) -> Result<Response, Refusal> {
         .map(|check| (vec![("check", check.name.to_owned())], f64::from(check.state as u8)));
     let help = "Checks of tt-hub health: 0 healthy, 1 warning, 2 critical";
     numbers.many("check_state", help, None, checks);
-    devices(&mut numbers, &edges);
+    devices(&mut numbers, &edges, &ids.blocks);
     vaults(&mut numbers, &slow);
     let mut out = String::new();
     encode(&mut out, &numbers.0).map_err(Refusal::trouble)?;
@@ -97,11 +120,11 @@ fn hub(numbers: &mut Numbers, quick: &Quick) {
     numbers.many("conflicts_open", "Open conflicts by kind", None, kinds);
 }
 
-fn devices(numbers: &mut Numbers, edges: &[Json]) {
+fn devices(numbers: &mut Numbers, edges: &[Json], blocks: &BTreeMap<EdgeId, f64>) {
     let in_use: Vec<&Json> =
         edges.iter().filter(|edge| edge["state"] != "revoked").take(DEVICES_MAX).collect();
+    let label = |edge: &Json| vec![("device", edge["name"].as_str().unwrap_or_default().to_owned())];
     let of = |field: &'static str, scale: f64| -> Vec<(Labels, f64)> {
-        let label = |edge: &Json| vec![("device", edge["name"].as_str().unwrap_or_default().to_owned())];
         let found = in_use.iter().filter_map(|edge| Some((label(edge), edge[field].as_f64()? * scale)));
         found.collect()
     };
@@ -114,6 +137,13 @@ fn devices(numbers: &mut Numbers, edges: &[Json]) {
     );
     let oldest = of("oldest_unsent_s", 1.0);
     numbers.many("device_oldest_unsent", "Age of the oldest such row", Some(Unit::Seconds), oldest);
+    let block = |edge: &Json| {
+        let number = u16::try_from(edge["device"].as_u64()?).ok()?;
+        Some((label(edge), *blocks.get(&EdgeId(number))?))
+    };
+    let help = "Share of a device's newest block of ids that is used, in the table where it is most";
+    let blocks = in_use.iter().filter_map(|edge| block(edge));
+    numbers.many("device_id_block_used", help, Some(Unit::Other("ratio".to_owned())), blocks);
     let clock = of("clock_offset_ms", 0.001);
     numbers.many("device_clock_offset", "Clock of a device minus the hub's", Some(Unit::Seconds), clock);
 }

@@ -137,7 +137,16 @@ pub(crate) struct Merge<'a> {
     unplaced: waiting::Unplaced,
     /// Tables with new foreign ids.
     grown: BTreeSet<String>,
+    done: Done,
+}
+
+/// What a merge came to.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    /// Entries made on the conflict list.
     conflicts: u64,
+    /// Rows that were looked at one by one, whatever became of them.
+    rows: u64,
 }
 
 impl<'a> Merge<'a> {
@@ -161,7 +170,7 @@ impl<'a> Merge<'a> {
             unplaced: waiting::Unplaced::new(),
             reparented: Vec::new(),
             grown: BTreeSet::new(),
-            conflicts: 0,
+            done: Done::default(),
         }
     }
 
@@ -170,10 +179,11 @@ impl<'a> Merge<'a> {
     /// # Errors
     /// When the bytes are damaged or SQLite fails for another reason than a constraint.
     pub(crate) fn run(context: Context<'a>, pieces: &'a [Vec<u8>]) -> Result<u64, MergeError> {
-        Self::new(context, pieces).until_the_end()
+        Ok(Self::new(context, pieces).until_the_end()?.conflicts)
     }
 
-    /// As [`Merge::run`], and holds rows of which nobody knows whether they are in already.
+    /// As [`Merge::run`], and holds rows of which nobody knows whether they are in already. Returns the number of
+    /// rows that were merged, each for itself.
     ///
     /// # Errors
     /// As [`Merge::run`].
@@ -184,10 +194,10 @@ impl<'a> Merge<'a> {
     ) -> Result<u64, MergeError> {
         let mut merge = Self::new(context, pieces);
         merge.hold_unclear(unclear)?;
-        merge.until_the_end()
+        Ok(merge.until_the_end()?.rows)
     }
 
-    fn until_the_end(mut self) -> Result<u64, MergeError> {
+    fn until_the_end(mut self) -> Result<Done, MergeError> {
         if self.hold_whole()? {
             return self.finish();
         }
@@ -207,7 +217,7 @@ impl<'a> Merge<'a> {
     }
 
     /// Decides about what waits and puts foreign keys right.
-    fn end(mut self) -> Result<u64, MergeError> {
+    fn end(mut self) -> Result<Done, MergeError> {
         self.retry_waiting()?;
         self.put_back_under_overruled()?;
         self.repair()?;
@@ -215,6 +225,7 @@ impl<'a> Merge<'a> {
     }
 
     fn change(&mut self, change: TableChange) -> Result<(), MergeError> {
+        self.done.rows += change.rows.rows() as u64;
         let Some(tracked) = fits(self.context.replica, &change).map(Arc::clone) else {
             return self.wait_for_schema(&change);
         };
@@ -235,7 +246,7 @@ impl<'a> Merge<'a> {
         }
     }
 
-    fn finish(self) -> Result<u64, MergeError> {
+    fn finish(self) -> Result<Done, MergeError> {
         let Context { conn, replica, version, edge, released, .. } = self.context;
         for tracked in self.log.minus_ones().iter().filter_map(|name| replica.get(name)) {
             ids::follow_minus_one(conn, tracked)?;
@@ -245,7 +256,7 @@ impl<'a> Merge<'a> {
             own_no_stranger(conn, tracked)?;
             ids::settle(conn, tracked, EdgeId::HUB)?;
         }
-        Ok(self.conflicts)
+        Ok(self.done)
     }
 
     /// Remembers which parents a row needs. Checked once, at the end, when all rows are in.
@@ -266,7 +277,7 @@ impl<'a> Merge<'a> {
 
     /// Puts an entry on the list and gives its number.
     fn list(&mut self, entry: Entry<'_>) -> Result<i64, MergeError> {
-        self.conflicts += 1;
+        self.done.conflicts += 1;
         let tracked = self.context.replica.get(entry.table).map(Arc::as_ref);
         Ok(conflict::add(self.context.conn, self.context.version, tracked, &entry)?)
     }

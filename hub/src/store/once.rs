@@ -26,7 +26,7 @@ pub(super) fn merge_one(
     let Changeset { edge, seq, hash, cursor, .. } = changeset;
     if let Some((known, merged_as)) = find_merged(conn, *edge, *seq)? {
         let caught_up = !feed::waits(conn, *edge, *cursor, merged_as)?;
-        let merged = Outcome::Merged { version: merged_as, caught_up };
+        let merged = Outcome::Merged { version: merged_as, caught_up, rows: 0 };
         return Ok(if known == *hash { merged } else { Outcome::Fork });
     }
     let merged = feed::merged_seq(conn, *edge)?;
@@ -38,12 +38,13 @@ pub(super) fn merge_one(
     }
     conn.execute_batch("SAVEPOINT changeset")?;
     match merge_new(conn, replica, policy, changeset, version.next(), now) {
-        Ok(()) => {
+        Ok(rows) => {
             conn.execute_batch("RELEASE changeset")?;
             *version = version.next();
             Ok(Outcome::Merged {
                 version: *version,
                 caught_up: !feed::waits(conn, *edge, *cursor, *version)?,
+                rows,
             })
         }
         Err(error) => {
@@ -53,7 +54,8 @@ pub(super) fn merge_one(
     }
 }
 
-/// Merges a changeset that was not merged before, as `version`: first its definitions, then its rows.
+/// Merges a changeset that was not merged before, as `version`: first its definitions, then its rows, whose number it
+/// gives.
 fn merge_new(
     conn: &Connection,
     replica: &mut Arc<Replica>,
@@ -61,11 +63,11 @@ fn merge_new(
     changeset: &Changeset,
     version: Version,
     now: Millis,
-) -> Result<(), MergeError> {
+) -> Result<u64, MergeError> {
     let Changeset { edge, seq, hash, pieces, cursor } = changeset;
     let found = rescue::find(conn, (*edge, *seq, hash), pieces)?;
     if matches!(found, Found::Known) {
-        return record(conn, changeset, version, now);
+        return record(conn, changeset, version, now).map(|()| 0);
     }
     let pieces = &*schema::by_present_names(conn, *edge, pieces, version)?;
     if schema::follow(conn, policy, pieces)? {
@@ -79,21 +81,23 @@ fn merge_new(
     let context =
         merge::Context { conn, replica, policy, edge: edge_id, role, cursor, version, now, released };
     let mark = uncut::mark(pieces)?;
-    if let Found::Rescued(origin) = found {
+    let rows = if let Found::Rescued(origin) = found {
         let uncut::Sorted { goes, unclear } =
             uncut::sort(conn, policy, (origin.edge, origin.seq), mark, pieces)?;
         let site = Site { conn, replica, edge: edge_id, version, now };
         let goes = rescue::with_fresh_ids(&site, &goes)?;
-        merge::Merge::run_and_hold(context, &goes, &unclear)?;
+        let rows = merge::Merge::run_and_hold(context, &goes, &unclear)?;
         rescue::remember(conn, &origin, version)?;
         if let Some(mark) = mark.filter(|mark| !mark.is_unclear) {
             uncut::remember(conn, &origin, mark, pieces)?;
         }
+        rows
     } else {
         let uncut::Sorted { goes, unclear } = uncut::sort(conn, policy, (*edge, *seq), None, pieces)?;
-        merge::Merge::run_and_hold(context, &goes, &unclear)?;
-    }
-    record(conn, changeset, version, now)
+        merge::Merge::run_and_hold(context, &goes, &unclear)?
+    };
+    record(conn, changeset, version, now)?;
+    Ok(rows)
 }
 
 /// Writes down that the changeset is merged.

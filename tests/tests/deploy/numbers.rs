@@ -1,7 +1,7 @@
 //! Every number of the alert rules and the board is one that a real hub and a real device give.
 
 use crate::http::get;
-use crate::warehouse::{Done, Warehouse};
+use crate::warehouse::{Done, Warehouse, sql};
 use anyhow::{Context as _, ensure};
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,6 +27,7 @@ fn given(metrics: &str) -> BTreeSet<String> {
 fn alerts_and_board_ask_for_numbers_that_are_there() -> Done {
     let warehouse = Warehouse::open()?;
     let edge = warehouse.linked("packing-1")?;
+    sql(&edge.db(), "INSERT INTO purchase_orders(po_number) VALUES ('PO-NUMBERS')")?;
     edge.sync("60")?;
     for command in [&["backup"][..], &["drill"]] {
         let said = warehouse.hub.say(command)?;
@@ -36,6 +37,13 @@ fn alerts_and_board_ask_for_numbers_that_are_there() -> Done {
         serde_json::from_str(&fs::read_to_string(warehouse.hub.dir.join("hub.addr.json"))?)?;
     let http = addresses["http"].as_str().context("an address")?;
     // Numbers that need the vaults are read every few seconds, and a device's clock is measured when it says more.
+    let metrics = get(http, "/metrics")?.body;
+    ensure!(metrics.contains("\ntt_hub_merged_rows_total 1\n"), "the row was merged: {metrics}");
+    let block = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("tt_hub_device_id_block_used_ratio{device=\"packing-1\"} "));
+    let used: f64 = block.context("the device has a block of ids")?.parse()?;
+    ensure!(0.0 < used && used < 0.001, "{used} of it is used");
     let mut all = until("rehearsal and clock show", || {
         let found = given(&get(http, "/metrics")?.body);
         let shown = ["tt_hub_drill_success", "tt_hub_device_clock_offset_seconds"];

@@ -25,16 +25,16 @@ impl<'a> Merge<'a> {
         let twin = alias::of_conflict(context.conn, conflict)?;
         let mut merge = Self::new(context, pieces);
         let Some(mut alias) = twin else {
-            return merge.until_the_end();
+            return Ok(merge.until_the_end()?.conflicts);
         };
         let Some(tracked) = merge.context.replica.get(&alias.table).cloned() else {
-            return merge.until_the_end();
+            return Ok(merge.until_the_end()?.conflicts);
         };
         merge.take_back_counts(&tracked, &mut alias)?;
         let (followers, under) = merge.end_alias(&alias)?;
         merge.take_in()?;
         merge.give_back(&tracked, &alias, row, (followers, under))?;
-        merge.end()
+        Ok(merge.end()?.conflicts)
     }
 
     fn end_alias(&self, alias: &Alias) -> Result<(Vec<Follower>, Vec<Alias>), MergeError> {
