@@ -11,12 +11,12 @@ mod guard;
 mod live;
 mod metrics;
 mod pages;
+mod serve;
 mod token;
 
 use crate::daemon::worker::{Event, State};
 use crate::place::Place;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,8 +29,6 @@ use tt_migrations::durable;
 
 /// Where the page is when nobody says otherwise.
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8788);
-/// An entry with its notes fits several times.
-const BODY_BYTES_MAX: usize = 16 * 1024;
 /// Pages that may listen at the same time.
 const LISTENERS_MAX: usize = 16;
 /// Connections of a browser to the file at the same time.
@@ -144,10 +142,9 @@ async fn listen(
     let text = json!({ "http": address.to_string(), "pid": std::process::id() });
     durable::write(&file, format!("{text}\n").as_bytes())
         .map_err(|source| StationError::File { path: file.clone(), source })?;
-    let server = axum::serve(listener, router(station));
     tokio::spawn(async move {
         tokio::select! {
-            ended = server => if let Err(error) = ended { tracing::error!(%error, "the station page has ended") },
+            () = serve::serve(router(station), listener) => {}
             () = stop.cancelled() => {}
         }
     });
@@ -173,7 +170,6 @@ fn router(station: Arc<Station>) -> Router {
         .route("/api/entries/{key}", post(api::enter))
         .route("/api/entries/{key}/amend", post(api::amend))
         .route("/api/entries/{key}/void", post(api::void))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&station), guard::check))
         .with_state(station)
 }

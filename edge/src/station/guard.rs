@@ -3,20 +3,27 @@
 //! * `Host` must name this machine: a stranger's name that was made to lead here (DNS rebinding) is refused.
 //! * What changes something must come from our own page: its `Origin`, `Sec-Fetch-Site` and a header that
 //!   no form and no image can send.
+//! * Who may ask says the whole of it in time, and not more than an entry can be.
 //! * Bound elsewhere than loopback, everything but `/healthz` wants the token: as `Authorization: Bearer`,
 //!   or once in the address (`/?token=…`), which leaves a cookie.
 
 use super::Station;
 use super::answer::{Refusal, refuse};
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 const OURS: HeaderName = HeaderName::from_static("x-tablettracker");
 const COOKIE_NAME: &str = "tt_station=";
+/// An entry with its notes fits several times.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 const HEADERS: [(&str, &str); 6] = [
     (
@@ -40,7 +47,10 @@ pub(super) struct Guard {
 /// Lets a request through or refuses it; every answer carries the headers that keep the page to itself.
 pub(super) async fn check(State(station): State<Arc<Station>>, request: Request, next: Next) -> Response {
     let mut response = match station.guard.judge(&request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => match whole(request).await {
+            Ok(request) => next.run(request).await,
+            Err(answer) => *answer,
+        },
         Err(answer) => *answer,
     };
     for (name, value) in HEADERS {
@@ -48,6 +58,17 @@ pub(super) async fn check(State(station): State<Arc<Station>>, request: Request,
     }
     response.headers_mut().entry("cache-control").or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The request with its body, which must come in time and be small.
+async fn whole(request: Request) -> Result<Request, Box<Response>> {
+    let (parts, body) = request.into_parts();
+    let no = |status, reason| Err(Box::new(refuse(status, Refusal::new("request", reason))));
+    match timeout(BODY_DEADLINE, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(bytes)) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Ok(Err(_)) => no(StatusCode::PAYLOAD_TOO_LARGE, "an entry has at most 16 KiB"),
+        Err(_) => no(StatusCode::REQUEST_TIMEOUT, "the entry did not come in time"),
+    }
 }
 
 impl Guard {

@@ -8,11 +8,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use futures_core::Stream;
+use futures_util::stream::poll_fn;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -26,9 +24,10 @@ pub(super) async fn live(State(station): State<Arc<Station>>) -> Response {
         let reason = "too many pages of this station are open: close some";
         return refuse(StatusCode::SERVICE_UNAVAILABLE, Refusal::new("pages", reason));
     };
-    let (lines, queue) = mpsc::channel(1);
+    let (lines, mut queue) = mpsc::channel(1);
     tokio::spawn(tell(station, lines, permit));
-    ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(Lines(queue))).into_response()
+    let lines = poll_fn(move |context| queue.poll_recv(context).map(|line| line.map(Ok::<_, Infallible>)));
+    ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(lines)).into_response()
 }
 
 /// Until the page or the daemon is gone.
@@ -61,15 +60,5 @@ async fn tell(station: Arc<Station>, lines: mpsc::Sender<Bytes>, _permit: OwnedS
             () = station.stop.cancelled() => return,
         }
         tokio::time::sleep(GATHER).await;
-    }
-}
-
-struct Lines(mpsc::Receiver<Bytes>);
-
-impl Stream for Lines {
-    type Item = Result<Bytes, Infallible>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|line| line.map(Ok))
     }
 }

@@ -4,8 +4,12 @@ use crate::http::{JSON, OURS, get, packaged, post, send};
 use crate::warehouse::{Done, Warehouse};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
+use std::io::Read as _;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 use tt_tests::inspect;
+use tt_tests::node::Daemon;
 
 const COUNTED: &str = "SELECT COUNT(*) FROM warehouse_submissions WHERE receipt_number LIKE 'DOOR-%'";
 
@@ -79,6 +83,30 @@ fn hostile_input_is_refused_and_writes_nothing() -> Done {
     ensure!(post(&page, "/api/entries/key-unknown1/amend", &good)?.status == 410);
     ensure!(inspect::number(&edge.db(), COUNTED)? == 0);
     ensure!(post(&page, "/api/entries/key-00000001", &good)?.status == 200, "the key is as good as new");
+    Ok(())
+}
+
+#[test]
+fn silent_connections_are_few_and_are_let_go_of() -> Done {
+    let warehouse = Warehouse::open()?;
+    let edge = warehouse.linked("packing-1")?;
+    let page = edge.page()?;
+    let pid = edge.daemon.as_ref().map(Daemon::pid).context("the daemon runs")?;
+    let sockets = || -> anyhow::Result<usize> {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd"))?;
+        let links = files.filter_map(|file| file.ok()?.path().read_link().ok());
+        Ok(links.filter(|link| link.to_string_lossy().starts_with("socket:")).count())
+    };
+    let before = sockets()?;
+    let mut silent = (0..60).map(|_| TcpStream::connect(&page)).collect::<Result<Vec<_>, _>>()?;
+    let mut at_once = 0;
+    for stream in &mut silent {
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        at_once = at_once.max(sockets()?.saturating_sub(before));
+        ensure!(stream.read(&mut [0])? == 0, "it is let go of without a word");
+    }
+    ensure!((1..=32).contains(&at_once), "{at_once} connections at a time");
+    ensure!(get(&page, "/healthz")?.status == 200, "and whoever asks is answered");
     Ok(())
 }
 
