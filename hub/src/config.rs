@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     /// Names under which they may be asked besides this machine's own.
     pub(crate) http_names: Vec<String>,
+    /// The certificate of the page; None: plain HTTP.
+    pub(crate) http_tls: Option<HttpTls>,
     /// What tokens carry; empty: the listening address.
     pub(crate) advertise: Vec<String>,
     /// Tiers and vaults.
@@ -38,6 +40,18 @@ pub(crate) struct Config {
     pub(crate) journal: Journal,
     /// When statistics are made and free pages given back.
     pub(crate) maintenance: upkeep::Settings,
+}
+
+/// The `[http_tls]` part. Paths are relative to the hub's folder.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HttpTls {
+    /// Its own certificate first, then those that lead to its authority.
+    pub(crate) certificate: PathBuf,
+    /// The private key.
+    pub(crate) key: PathBuf,
+    /// The authorities whose clients need no token.
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// The `[journal]` part.
@@ -61,6 +75,7 @@ struct Written {
     http: Option<SocketAddr>,
     #[serde(default)]
     http_names: Vec<String>,
+    http_tls: Option<HttpTls>,
     advertise: Option<Spanned<Vec<String>>>,
     #[serde(default)]
     backup: backup::Settings,
@@ -114,6 +129,7 @@ impl Config {
             listen: written.listen.unwrap_or(LISTEN),
             http: written.http.unwrap_or(HTTP),
             http_names: written.http_names,
+            http_tls: written.http_tls,
             advertise: written.advertise.map(Spanned::into_inner).unwrap_or_default(),
             backup: written.backup,
             journal: written.journal,

@@ -16,6 +16,7 @@ mod read;
 mod routes;
 mod serve;
 mod status;
+mod tls;
 mod token;
 mod traffic;
 
@@ -28,6 +29,7 @@ use overview::Slow;
 use rusqlite::Connection;
 pub(crate) use serve::serve;
 use std::sync::Arc;
+pub(crate) use tls::{TlsError, acceptor};
 pub(crate) use token::{Access, TokenError};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::spawn_blocking;

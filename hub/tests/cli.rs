@@ -13,6 +13,7 @@
 //! * `bucket`: an object store as a vault, and `store`, which is one
 //! * `health`: is all well, for people and scripts
 //! * `http`: the page's server: what it tells and does, and whom it refuses
+//! * `tls`: HTTPS, with the token or with a certificate
 //! * `restore`: what a backup held is the database again, or nothing has changed
 //! * `daemon`: where it listens, that it is alone, and how it stops
 
@@ -46,6 +47,8 @@ mod restore;
 #[cfg(feature = "s3")]
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/tls.rs"]
+mod tls;
 
 use program::{Folder, tt_hub};
 

@@ -1,12 +1,13 @@
 //! Decides who may ask, before anything is looked up.
 //!
 //! * A name that is not this hub's is refused: a page elsewhere could make its own name lead here.
-//! * Where a token is needed, all but `/healthz` and the way to log in asks for it.
+//! * Where a token is needed, all but `/healthz` and the way to log in asks for it, or for a certificate in its place.
 //! * What changes something needs a header that no other site's page can send, and must not come from one.
 //! * Every answer forbids scripts, frames and guesses of types that are not ours.
 
 use super::Web;
 use super::answer::Refusal;
+use super::serve::Certified;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -61,7 +62,8 @@ fn allowed(web: &Web, request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, reason));
     }
     let is_page = ["/", "/page.css", "/page.js", "/login"].contains(&path);
-    if !is_page && !web.access.lets_in(headers) {
+    let is_certified = request.extensions().get::<Certified>().is_some();
+    if !is_page && !is_certified && !web.access.lets_in(headers) {
         let reason =
             "log in, or send the token of http.token in the hub's folder as `Authorization: Bearer …`";
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, reason));

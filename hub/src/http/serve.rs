@@ -16,7 +16,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 const CONNECTIONS_MAX: usize = 128;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -31,8 +32,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// Serves until the daemon ends.
-pub(crate) async fn serve(web: Arc<Web>, listener: TcpListener) {
+/// Who asks has shown a certificate that the settings trust.
+#[derive(Clone, Copy)]
+pub(super) struct Certified;
+
+/// Serves until the daemon ends, with `tls` if there is a certificate.
+pub(crate) async fn serve(web: Arc<Web>, listener: TcpListener, tls: Option<TlsAcceptor>) {
     events::begin(&web);
     let router = routes::router(&web);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -43,8 +48,12 @@ pub(crate) async fn serve(web: Arc<Web>, listener: TcpListener) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let router = router.clone().layer(Extension(Peer(peer)));
+                let (stream, tls) = (Patient { stream, stalled: None }, tls.clone());
                 tokio::spawn(async move {
-                    carry(stream, router).await;
+                    match tls {
+                        Some(tls) => carry_in_secret(stream, router, &tls).await,
+                        None => carry(stream, router).await,
+                    }
                     drop(place);
                 });
             }
@@ -56,10 +65,17 @@ pub(crate) async fn serve(web: Arc<Web>, listener: TcpListener) {
     }
 }
 
-async fn carry(stream: TcpStream, router: Router) {
+async fn carry_in_secret(stream: Patient, router: Router, tls: &TlsAcceptor) {
+    // Whoever does not come to an end of it in time, or speaks no TLS, asks again.
+    let Ok(Ok(stream)) = timeout(HEAD_DEADLINE, tls.accept(stream)).await else { return };
+    let is_certified = stream.get_ref().1.peer_certificates().is_some();
+    carry(stream, if is_certified { router.layer(Extension(Certified)) } else { router }).await;
+}
+
+async fn carry(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(HEAD_BYTES_MAX);
-    let io = TokioIo::new(Patient { stream, stalled: None });
+    let io = TokioIo::new(stream);
     // Whoever breaks off or is too slow asks again.
     let _ = http.serve_connection(io, TowerToHyperService::new(router)).await;
 }

@@ -41,6 +41,8 @@ pub(crate) struct Access {
     cookie: String,
     /// Names under which the page may be asked besides those of this machine itself.
     names: Vec<String>,
+    /// A browser is told to send the cookie over TLS alone.
+    is_secret: bool,
 }
 
 impl Access {
@@ -48,11 +50,17 @@ impl Access {
     pub(crate) fn open(folder: &Folder, address: SocketAddr, names: &[String]) -> Result<Self, TokenError> {
         let names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
         if address.ip().is_loopback() && names.is_empty() {
-            return Ok(Self { token: None, cookie: String::new(), names });
+            return Ok(Self { token: None, cookie: String::new(), names, is_secret: false });
         }
         let token = token(folder.path().join("http.token"))?;
         let cookie = HEXLOWER.encode(&Sha256::digest(format!("cookie of {token}")));
-        Ok(Self { token: Some(Sha256::digest(token).into()), cookie, names })
+        Ok(Self { token: Some(Sha256::digest(token).into()), cookie, names, is_secret: false })
+    }
+
+    /// The same over TLS, or not.
+    pub(crate) const fn in_secret(mut self, is_secret: bool) -> Self {
+        self.is_secret = is_secret;
+        self
     }
 
     pub(super) const fn needs_token(&self) -> bool {
@@ -89,7 +97,8 @@ impl Access {
 
     /// The header that gives a browser its cookie.
     pub(super) fn set_cookie(&self) -> String {
-        format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000", self.cookie)
+        let secret = if self.is_secret { "; Secure" } else { "" };
+        format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000{secret}", self.cookie)
     }
 }
 
