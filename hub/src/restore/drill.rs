@@ -12,6 +12,7 @@ use crate::backup::BackupLock;
 use crate::backup::Listed;
 use crate::backup::calendar;
 use crate::backup::check::Depth;
+use crate::backup::due::credible;
 use crate::backup::record::{Kind, Problem};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -85,17 +86,22 @@ impl Drill {
 impl Restores {
     /// The drill. None when there is no verified backup yet.
     pub(crate) fn drill(&self, lock: &BackupLock, chance: Chance) -> Result<Option<Drill>, RestoreError> {
-        let mut backups = self.backups.catalog().backups;
+        let catalog = self.backups.catalog();
+        let entries = catalog.entries();
+        let mut backups = catalog.backups;
         backups.retain(Listed::is_verified);
         let Some(newest) = self.newest(&backups).cloned() else { return Ok(None) };
         let manifest = &newest.manifest;
         let journals = journal::all(self);
-        // What is older was let go everywhere.
+        // What is older was let go everywhere. Dates say so only where they can be true, and the clock of now as well.
+        let dated = credible(&entries, self.backups.present(), chance.now);
+        let is_dated = |id: &str| dated.iter().any(|entry| entry.id == id);
         let begins = journals.iter().filter_map(|found| found.reach).map(|reach| reach.from.0).min();
         let since = calendar::utc(chance.now - i64::from(chance.keep_days) * calendar::DAY);
         backups.retain(|backup| {
             let older = &backup.manifest;
-            let is_kept = older.taken_at >= since || begins.is_some_and(|begins| older.version >= begins);
+            let is_young = older.taken_at >= since && is_dated(&older.id) && is_dated(&manifest.id);
+            let is_kept = is_young || begins.is_some_and(|begins| older.version >= begins);
             older.epoch == manifest.epoch && older.version < manifest.version && is_kept
         });
         let chosen = usize::try_from(chance.dice % backups.len().max(1) as u64).unwrap_or(0);

@@ -60,8 +60,12 @@ impl World {
     }
 
     fn drill(&self, dice: u64) -> Result<Drill, RestoreError> {
+        self.drill_at(7_200, dice)
+    }
+
+    fn drill_at(&self, at: i64, dice: u64) -> Result<Drill, RestoreError> {
         let lock = self.restores.backups.lock()?;
-        let chance = Chance { dice, now: NOON + 7_200, keep_days: 35 };
+        let chance = Chance { dice, now: NOON + at, keep_days: 35 };
         Ok(self.restores.drill(&lock, chance)?.unwrap())
     }
 
@@ -183,4 +187,23 @@ fn the_newest_is_the_one_that_holds_most_whatever_the_clocks_said() {
     let drill = world.drill(7).unwrap();
     assert_eq!((drill.version, drill.failed.as_deref()), (version, None), "{drill:?}");
     assert!(drill.older.is_some_and(|older| older.contains("yearly")));
+}
+
+#[test]
+fn a_clock_that_is_behind_calls_no_journal_lost_that_was_let_go() {
+    let world = World::new();
+    world.backup(Tier::Hourly, 60);
+    world.write(120, &["a"]);
+    world.write(86_400, &["b"]);
+    world.backup(Tier::Daily, 86_460);
+    let mut segments = files(&world.folder.journal());
+    segments.sort();
+    assert_eq!(segments.len(), 2, "{segments:?}");
+    fs::remove_file(&segments[0]).unwrap();
+    let right = world.drill_at(86_400 + 7_200, 0).unwrap();
+    assert!(right.failed.is_some(), "that journal is of the last days and should be there");
+    for days in [-400, -2] {
+        let drill = world.drill_at(days * 86_400, 0).unwrap();
+        assert_eq!((drill.failed, drill.older), (None, None), "{days} days off");
+    }
 }
