@@ -13,6 +13,7 @@ mod heirs;
 mod hold;
 mod insert;
 mod overruled;
+mod pointing;
 mod release;
 mod repair;
 mod replace;
@@ -121,8 +122,9 @@ pub(crate) struct Merge<'a> {
     moved: Vec<Moved>,
     /// Rows that came back because something needs them.
     brought_back: Vec<(String, Key)>,
-    /// Rows that were given another parent, as they were at the hub before.
-    reparented: Vec<(Arc<Tracked>, Key, Row)>,
+    reparented: hold::Reparented,
+    /// Rows of this changeset by their parents, as a round of repairs found them.
+    pointing: pointing::Pointing,
     /// Rows that this changeset deleted, by what they left free.
     freed: HashMap<Freed, Row>,
     /// Keys of rows that this changeset deleted, where a key has several spellings.
@@ -168,7 +170,8 @@ impl<'a> Merge<'a> {
             aliased: HashMap::new(),
             at: 0,
             unplaced: waiting::Unplaced::new(),
-            reparented: Vec::new(),
+            reparented: hold::Reparented::new(),
+            pointing: pointing::Pointing::default(),
             grown: BTreeSet::new(),
             done: Done::default(),
         }

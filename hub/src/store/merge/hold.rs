@@ -1,73 +1,81 @@
 //! Children whose parent cannot be had: held whole, or their reference goes back to what it was.
 
+use super::pointing::reference;
 use super::repair::select_children;
 use super::{Merge, MergeError};
 use crate::store::conflict::Kind;
 use crate::store::{alias, same, trash};
 use rusqlite::params_from_iter;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tt_migrations::replica::Tracked;
 use tt_migrations::row::{self, Key, Row, refusal};
 use tt_migrations::shape::ForeignKey;
 use tt_migrations::value::{bound, copy};
-use tt_protocol::change::{Kind as ChangeKind, TableChange, decode_piece};
+use tt_protocol::change::{Kind as ChangeKind, TableChange};
 use tt_protocol::merge::{Clash, Stamp};
 use tt_protocol::value::{Value, ValueRef};
 
+/// Rows that were given another parent, as they were at the hub before, the first change first.
+pub(super) type Reparented = HashMap<(String, Vec<u8>), VecDeque<Row>>;
+
+fn slot(tracked: &Tracked, key: &[Value]) -> (String, Vec<u8>) {
+    (tracked.table.name.clone(), same::key_bytes(tracked, key))
+}
+
 impl Merge<'_> {
+    /// Keeps what a row was before it got another parent.
+    pub(super) fn is_reparented(&mut self, tracked: &Tracked, key: &[Value], before: &Row) {
+        self.reparented.entry(slot(tracked, key)).or_default().push_back(before.clone());
+    }
+
     /// Holds the rows of this changeset that point at a parent which nobody has.
     pub(super) fn hold_children(
         &mut self,
         child: &Arc<Tracked>,
-        foreign: &ForeignKey,
+        place: usize,
         values: &Key,
     ) -> Result<(), MergeError> {
-        for piece in self.pieces {
-            for change in decode_piece(piece)? {
-                if change.table.eq_ignore_ascii_case(&child.table.name) {
-                    self.hold_matching(child, foreign, values, &change)?;
-                }
-            }
+        for (change, index) in self.pointing_at(child, place, values)? {
+            self.hold_child(child, &child.table.foreign_keys[place], values, (&change, index))?;
         }
         Ok(())
     }
 
-    fn hold_matching(
+    fn hold_child(
         &mut self,
         child: &Arc<Tracked>,
         foreign: &ForeignKey,
         values: &Key,
-        change: &TableChange,
+        (change, index): (&TableChange, usize),
     ) -> Result<(), MergeError> {
-        for index in 0..change.rows.rows() {
-            let sent: Key = change.key(index).map(ValueRef::to_owned).collect();
-            let Some((key, present)) = self.where_it_is(child, sent, change.kind)? else {
-                continue;
-            };
-            let still = self.points_at(child, &present, foreign, values);
-            if still && change.kind == ChangeKind::Insert && self.is_unplaced(foreign, values) {
-                // Its parent waits for the schema: so does the row, and the device keeps both.
-                row::delete(self.context.conn, child, &key)?;
-                self.vacate(child, &present, None);
-                self.wait_one(change, index)?;
-                continue;
-            }
-            let held = still
-                && match change.kind {
-                    ChangeKind::Insert => true,
-                    ChangeKind::Update => !self.take_back(child, foreign, change, index, (&key, values))?,
-                    _ => false,
-                };
-            if held {
-                let at = change.time(index);
-                self.hold_out(child, &key, &present, self.stamp(at))?;
-            }
+        let sent: Key = change.key(index).map(ValueRef::to_owned).collect();
+        let Some((key, present)) = self.where_it_is(child, sent, change.kind)? else {
+            return Ok(());
+        };
+        if !reference(child, &present, foreign).is_some_and(|held| self.same_parent(foreign, &held, values)) {
+            return Ok(());
+        }
+        if change.kind == ChangeKind::Insert && self.is_unplaced(foreign, values) {
+            // Its parent waits for the schema: so does the row, and the device keeps both.
+            row::delete(self.context.conn, child, &key)?;
+            self.vacate(child, &present, None);
+            return self.wait_one(change, index);
+        }
+        let held = match change.kind {
+            ChangeKind::Insert => true,
+            ChangeKind::Update => !self.take_back(child, foreign, change, index, (&key, values))?,
+            _ => false,
+        };
+        if held {
+            let at = change.time(index);
+            self.hold_out(child, &key, &present, self.stamp(at))?;
         }
         Ok(())
     }
 
     /// The row of a change: under its key, or, where it vanished into its twin, under the survivor's.
-    fn where_it_is(
+    pub(super) fn where_it_is(
         &mut self,
         tracked: &Arc<Tracked>,
         key: Key,
@@ -133,18 +141,8 @@ impl Merge<'_> {
         self.hold_row(Kind::Parent, child, trash::named(child, present), lost, action)
     }
 
-    fn points_at(&self, child: &Tracked, row: &Row, foreign: &ForeignKey, values: &Key) -> bool {
-        let place = |name: &String| child.place(name).and_then(|place| row.get(place)).cloned();
-        let held: Option<Key> = foreign.columns.iter().map(place).collect();
-        held.is_some_and(|held| self.same_parent(foreign, &held, values))
-    }
-
     pub(super) fn same_parent(&self, foreign: &ForeignKey, one: &Key, other: &Key) -> bool {
-        let names = || foreign.parent_columns.iter().map(String::as_str);
-        match self.context.replica.get(&foreign.parent) {
-            Some(parent) => same::bytes(parent, names(), one) == same::bytes(parent, names(), other),
-            None => one == other,
-        }
+        self.parent_bytes(foreign, one) == self.parent_bytes(foreign, other)
     }
 
     /// An update that points at a parent which nobody has: the hub's old reference comes back, and the new
@@ -157,14 +155,9 @@ impl Merge<'_> {
         index: usize,
         (key, values): (&Key, &Key),
     ) -> Result<bool, MergeError> {
-        let same = |(tracked, at, _): &(Arc<Tracked>, Key, Row)| {
-            tracked.table.name == child.table.name
-                && same::key_bytes(child, at) == same::key_bytes(child, key)
-        };
-        let Some(found) = self.reparented.iter().position(same) else {
+        let Some(before) = self.reparented.get_mut(&slot(child, key)).and_then(VecDeque::pop_front) else {
             return Ok(false);
         };
-        let (_, _, before) = self.reparented.swap_remove(found);
         let Some(present) = row::read(self.context.conn, child, key)? else {
             return Ok(true);
         };
@@ -204,6 +197,9 @@ impl Merge<'_> {
         foreign: &ForeignKey,
         values: &Key,
     ) -> Result<(), MergeError> {
+        if self.brought_back.is_empty() {
+            return Ok(());
+        }
         for present in self.children(child, foreign, values)? {
             let key: Key = present.iter().take(child.keys()).cloned().collect();
             let back = (child.table.name.clone(), key.clone());

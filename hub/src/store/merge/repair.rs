@@ -59,6 +59,7 @@ impl Merge<'_> {
                 return Ok(());
             }
             rounds += 1;
+            self.pointing.forget();
             for missing in missing {
                 self.provide_parent(&missing, rounds > ROUNDS_MAX)?;
             }
@@ -199,7 +200,7 @@ impl Merge<'_> {
                 return Ok(());
             }
         }
-        self.hold_children(child, foreign, values)?;
+        self.hold_children(child, *place, values)?;
         self.hold_brought_back(child, foreign, values)?;
         if *vacated || last_resort {
             self.hold_all_children(child, foreign, values)?;

@@ -12,7 +12,6 @@ use super::{Merge, MergeError, Waiting};
 use crate::store::conflict::Kind;
 use crate::store::{same, trash};
 use std::collections::HashMap;
-use std::sync::Arc;
 use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{self, Row, refusal};
 use tt_protocol::value::Value;
@@ -134,7 +133,7 @@ impl Merge<'_> {
                 let after = after(tracked, before, set);
                 self.need_parents(tracked, &tracked.names, |place| after[place].clone());
                 self.vacate(tracked, before, Some(&after));
-                self.reparented.push((Arc::clone(tracked), key.clone(), before.clone()));
+                self.is_reparented(tracked, key, before);
                 self.log.changed(tracked, key);
                 let edge = self.stamp(*at);
                 trash::set_stamp(self.context.conn, tracked, key, edge)?;

@@ -139,7 +139,7 @@ impl Merge<'_> {
             };
             self.need_parents(tracked, &tracked.names, value);
             let key: Key = hub.iter().take(tracked.keys()).cloned().collect();
-            self.reparented.push((Arc::clone(tracked), key, hub.clone()));
+            self.is_reparented(tracked, &key, hub);
         }
         let mut after = hub.clone();
         for (name, value) in &plan.set {
