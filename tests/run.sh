@@ -43,8 +43,10 @@ case "$store" in /*) ;; *) store="$PWD/$store" ;; esac
 # Alert rules are tested with Prometheus' own tool. It is taken out of its package, which would start a server.
 if [ -z "${TT_PROMTOOL:-}" ] && ! TT_PROMTOOL=$(command -v promtool); then
     TT_PROMTOOL="$store/prometheus/usr/bin/promtool"
+    # The list of packages may be none, or an old one that names what is not there any more.
     if ! [ -x "$TT_PROMTOOL" ] && ! (mkdir -p "$store/prometheus" && cd "$store/prometheus" &&
-        apt-get -qq download prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb) >/dev/null 2>&1; then
+        { apt-get -qq download prometheus || { apt-get -qq update && apt-get -qq download prometheus; }; } &&
+        dpkg -x prometheus_*.deb . && rm prometheus_*.deb) >/dev/null 2>&1; then
         echo "tests/run.sh: promtool is missing: the tests of alert rules are skipped, and fail in CI (apt-get download prometheus" \
             "must work, or promtool be in the path)"
         TT_PROMTOOL=
