@@ -95,7 +95,20 @@ pub(crate) fn schema_name(conn: &Connection) -> Result<String> {
 
 /// What is wrong with the pages of a file; empty when it is sound.
 pub(crate) fn integrity_problems(conn: &Connection) -> Result<Vec<String>> {
-    let lines = names(conn, "PRAGMA integrity_check(10)", [])?;
+    problems(conn, "PRAGMA integrity_check(10)")
+}
+
+/// Every table, also those of virtual ones.
+pub(crate) fn tables(conn: &Connection) -> Result<Vec<String>> {
+    let sql =
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow', 'virtual')
+               AND name NOT IN ('sqlite_schema', 'sqlite_master') ORDER BY name";
+    names(conn, sql, [])
+}
+
+/// What a check of SQLite's finds; empty when all is well.
+pub(crate) fn problems(conn: &Connection, check: &str) -> Result<Vec<String>> {
+    let lines = names(conn, check, [])?;
     Ok(if lines == ["ok"] { Vec::new() } else { lines })
 }
 

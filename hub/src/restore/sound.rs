@@ -3,7 +3,7 @@
 //! The seal is the SHA-256 of all pages, rows and indexes alike, without the few counters of the first page that every
 //! write moves. A live file with that seal needs no second look: its pages are those that passed.
 
-use super::RestoreError;
+use super::{RestoreError, finished};
 use crate::backup::contents::{self, Contents};
 use crate::backup::pack::{Hashing, pump};
 use crate::backup::snapshot;
@@ -11,13 +11,20 @@ use crate::database::DatabaseError;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::num::NonZero;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use tt_migrations::quote::ident;
 
 /// The header of a database, as SQLite's file format has it.
 const HEADER_BYTES: usize = 100;
 /// Journal mode; changes; changes of the schema; who wrote last, and at which change.
 const COUNTERS: [Range<usize>; 4] = [18..20, 24..28, 40..44, 92..100];
+
+/// More threads than this wait for the disk.
+const THREADS_MAX: usize = 8;
 
 /// A database that passed every check of SQLite's.
 pub(super) struct Sound {
@@ -28,8 +35,7 @@ pub(super) struct Sound {
 pub(super) fn examine(next: &Path, what: &str) -> Result<Sound, RestoreError> {
     // The seal comes first: what rots after it differs from it.
     let seal = seal(next).map_err(|source| RestoreError::File { path: next.to_owned(), source })?;
-    let problems = still(next).and_then(|conn| contents::integrity_problems(&conn));
-    match problems.map_err(|error| DatabaseError::new(next, &error))?.first() {
+    match problems(next).map_err(|error| DatabaseError::new(next, &error))?.first() {
         None => Ok(Sound { seal }),
         Some(problem) => Err(RestoreError::Unusable {
             what: what.to_owned(),
@@ -61,6 +67,30 @@ impl Sound {
     }
 }
 
+/// What SQLite finds wrong with the file, asked on all processors: `quick_check` looks at every page and row of it, and
+/// `integrity_check` of each table at what that leaves out, the entries of its indexes.
+fn problems(path: &Path) -> rusqlite::Result<Vec<String>> {
+    let tables = contents::tables(&still(path)?)?;
+    let of_table = |name: &String| format!("PRAGMA integrity_check({})", ident(name));
+    let checks = tables.iter().map(of_table).chain(["PRAGMA quick_check(10)".to_owned()]);
+    let checks = Mutex::new(checks.collect::<Vec<_>>().into_iter());
+    let next = || checks.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let conn = still(path)?;
+        let mut found = Vec::new();
+        while let Some(check) = next() {
+            found.extend(contents::problems(&conn, &check)?);
+        }
+        Ok(found)
+    };
+    thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let found: rusqlite::Result<Vec<_>> = threads.into_iter().map(finished).collect();
+        Ok(found?.concat())
+    })
+}
+
 /// Only one thread has the connection, so that SQLite need not lock each call.
 fn still(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -83,6 +113,7 @@ fn seal(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::Dice;
     use rusqlite::backup::Backup;
 
     #[test]
@@ -134,5 +165,41 @@ mod tests {
         drop(conn);
         let error = examine(&path, "the backup").err().unwrap().to_string();
         assert!(error.contains("the backup cannot be restored: integrity_check says"), "{error}");
+    }
+
+    #[test]
+    fn table_by_table_nothing_is_overlooked_that_one_check_of_all_finds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("next.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch(
+            "PRAGMA page_size = 512;
+             CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT NOT NULL UNIQUE, b CHECK (b < 9000));
+             CREATE INDEX \"odd \"\" name\" ON t(b, a); CREATE INDEX part ON t(b) WHERE b % 2;
+             CREATE TABLE \"123\"(k TEXT PRIMARY KEY, v) WITHOUT ROWID; CREATE INDEX of_v ON \"123\"(v);
+             CREATE TABLE \"it's \"\" one\"(x); CREATE TABLE gone(x);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+             INSERT INTO t SELECT i, 'label ' || i, i * 7 % 500 FROM n;
+             INSERT INTO \"123\" SELECT a, b FROM t; INSERT INTO \"it's \"\" one\" SELECT a FROM t;
+             INSERT INTO gone SELECT a || a FROM t; DROP TABLE gone;",
+        )
+        .unwrap();
+        drop(conn);
+        assert_eq!(problems(&path).unwrap(), [""; 0]);
+        let whole = fs::read(&path).unwrap();
+        let mut damaged = 0;
+        for seed in 0..600 {
+            let mut dice = Dice(seed);
+            let mut rotten = whole.clone();
+            let at = usize::try_from(dice.roll(whole.len() as u64)).unwrap();
+            rotten[at] ^= 1 << dice.roll(8);
+            fs::write(&path, rotten).unwrap();
+            let all_at_once = still(&path).and_then(|conn| contents::integrity_problems(&conn));
+            let is_sound = |found: rusqlite::Result<Vec<String>>| found.is_ok_and(|found| found.is_empty());
+            let expected = is_sound(all_at_once);
+            assert_eq!(is_sound(problems(&path)), expected, "seed {seed}: a bit of byte {at}");
+            damaged += u32::from(!expected);
+        }
+        assert!((100..500).contains(&damaged), "{damaged}");
     }
 }
