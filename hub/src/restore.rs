@@ -28,7 +28,7 @@ mod told;
 mod unpack;
 mod watched;
 
-use crate::backup::check::Depth;
+use crate::backup::check::{Depth, finished};
 use crate::backup::vault::FolderVault;
 use crate::backup::{BackupError, BackupLock, Backups, BeforeRestore, Settings};
 use crate::control::ControlError;
@@ -48,10 +48,9 @@ use sound::Sound;
 pub(crate) use source::Source;
 use std::fs;
 use std::io;
-use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 use std::time::Duration;
 use tt_migrations::durable;
 
@@ -383,11 +382,6 @@ impl Restores {
         }
         Ok(Scratch(path))
     }
-}
-
-/// Whoever dies beside us dies here, too: nothing is restored by half.
-fn finished<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|died| panic::resume_unwind(died))
 }
 
 /// All that must be before the live file is written.

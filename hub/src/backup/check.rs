@@ -17,7 +17,7 @@ use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use tt_migrations::progress::{Progress, Told, Unit};
 
 /// How a copy was verified, as its manifest says it.
@@ -170,15 +170,23 @@ pub(crate) struct Examined {
 
 /// Reads a database that nobody writes to: its pages and its rows at the same time.
 pub(crate) fn examine(database: &Path) -> rusqlite::Result<Examined> {
-    // Only one thread has each connection, so that SQLite need not lock each call.
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || Connection::open_with_flags(database, flags);
     thread::scope(|scope| {
-        let problems = scope.spawn(|| contents::integrity_problems(&open()?));
-        let contents = open().and_then(|conn| contents::read(&conn));
-        let problems = problems.join().unwrap_or_else(|died| panic::resume_unwind(died));
-        Ok(Examined { problems: problems?, contents: contents? })
+        let problems = scope.spawn(|| contents::integrity_problems(&still(database)?));
+        let contents = still(database).and_then(|conn| contents::read(&conn));
+        Ok(Examined { problems: finished(problems)?, contents: contents? })
     })
+}
+
+/// Opens a database that nobody writes to. Only one thread may have the connection, so that SQLite need not lock each
+/// call.
+pub(crate) fn still(database: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(database, flags)
+}
+
+/// What a thread beside ours has come to. Whoever dies there dies here, too: nobody must go on with half of the work.
+pub(crate) fn finished<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|died| panic::resume_unwind(died))
 }
 
 #[cfg(test)]

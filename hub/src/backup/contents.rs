@@ -11,9 +11,8 @@ use tt_migrations::quote::ident;
 use tt_migrations::value::get;
 use tt_protocol::digest::{RowHasher, TableDigest};
 
-const TABLES: &str =
-    "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
-                      AND name NOT IN ('sqlite_schema', 'sqlite_master') ORDER BY name";
+/// Types of tables that hold rows of their own.
+const STORED: &str = "'table', 'shadow'";
 
 /// Tables and complaints of one database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +33,7 @@ pub(crate) struct TableContents {
 /// Reads all of it, in the caller's transaction if it has one.
 pub(crate) fn read(conn: &Connection) -> Result<Contents> {
     let mut tables = BTreeMap::new();
-    for name in names(conn, TABLES, [])? {
+    for name in of_types(conn, STORED)? {
         let digest = digest(conn, &name)?;
         tables.insert(name, TableContents { rows: digest.rows, digest: digest.to_string() });
     }
@@ -44,7 +43,7 @@ pub(crate) fn read(conn: &Connection) -> Result<Contents> {
 /// Rows without their parent, by table.
 pub(crate) fn foreign_key_violations(conn: &Connection) -> Result<BTreeMap<String, u64>> {
     let mut found = BTreeMap::new();
-    for name in names(conn, TABLES, [])? {
+    for name in of_types(conn, STORED)? {
         if let Some(count) = violations(conn, &name)? {
             found.insert(name, count);
         }
@@ -100,10 +99,15 @@ pub(crate) fn integrity_problems(conn: &Connection) -> Result<Vec<String>> {
 
 /// Every table, also those of virtual ones.
 pub(crate) fn tables(conn: &Connection) -> Result<Vec<String>> {
-    let sql =
-        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow', 'virtual')
-               AND name NOT IN ('sqlite_schema', 'sqlite_master') ORDER BY name";
-    names(conn, sql, [])
+    of_types(conn, &format!("{STORED}, 'virtual'"))
+}
+
+fn of_types(conn: &Connection, types: &str) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ({types})
+         AND name NOT IN ('sqlite_schema', 'sqlite_master') ORDER BY name"
+    );
+    names(conn, &sql, [])
 }
 
 /// What a check of SQLite's finds; empty when all is well.

@@ -2,6 +2,8 @@
 
 mod members;
 
+pub(crate) use members::threads;
+
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -98,7 +100,7 @@ pub(crate) fn pump(from: &mut dyn Read, mut to: impl FnMut(&[u8]) -> io::Result<
 pub(crate) fn pack(from: &Path, to: &Path, effort: Effort, progress: &dyn Progress) -> io::Result<Packed> {
     let mut plain = Hashing::new(Told::new(File::open(from)?, progress));
     let mut out = Hashing::new(BufWriter::with_capacity(CHUNK_BYTES, File::create(to)?));
-    members::compress(&mut plain, &mut out, effort, members::threads())?;
+    members::compress(&mut plain, &mut out, effort, threads())?;
     out.flush()?;
     let (_, sha256, bytes) = out.finish();
     let (_, database_sha256, database_bytes) = plain.finish();

@@ -7,16 +7,15 @@
 //!   alone. So the digests need be read but once, from the copy.
 
 use super::BackupError;
-use super::check::{self, Examined};
+use super::check::{self, Examined, finished};
 use super::contents::{self, Contents};
 use super::pack::{self, Effort, Packed};
 use crate::database::{self, DatabaseError};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use std::fs;
-use std::panic;
 use std::path::Path;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 use tt_migrations::progress::{Progress, Unit};
 use tt_migrations::state;
 
@@ -98,11 +97,6 @@ fn describe(moment: &Connection) -> rusqlite::Result<Taken> {
         schema: contents::schema_name(moment)?,
         schema_step: number(state::STEP)?,
     })
-}
-
-/// Whoever dies on the copy dies here, too: nobody must go on with half a backup.
-fn finished<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|died| panic::resume_unwind(died))
 }
 
 /// SHA-256 of a second copy of the same moment, made in the same way and gone afterwards.

@@ -3,15 +3,15 @@
 //! The seal is the SHA-256 of all pages, rows and indexes alike, without the few counters of the first page that every
 //! write moves. A live file with that seal needs no second look: its pages are those that passed.
 
-use super::{RestoreError, finished};
+use super::RestoreError;
+use crate::backup::check::{finished, still};
 use crate::backup::contents::{self, Contents};
-use crate::backup::pack::{Hashing, pump};
+use crate::backup::pack::{self, Hashing, pump};
 use crate::backup::snapshot;
 use crate::database::DatabaseError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::num::NonZero;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -22,9 +22,6 @@ use tt_migrations::quote::ident;
 const HEADER_BYTES: usize = 100;
 /// Journal mode; changes; changes of the schema; who wrote last, and at which change.
 const COUNTERS: [Range<usize>; 4] = [18..20, 24..28, 40..44, 92..100];
-
-/// More threads than this wait for the disk.
-const THREADS_MAX: usize = 8;
 
 /// A database that passed every check of SQLite's.
 pub(super) struct Sound {
@@ -84,16 +81,10 @@ fn problems(path: &Path) -> rusqlite::Result<Vec<String>> {
         Ok(found)
     };
     thread::scope(|scope| {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..pack::threads()).map(|_| scope.spawn(work)).collect();
         let found: rusqlite::Result<Vec<_>> = threads.into_iter().map(finished).collect();
         Ok(found?.concat())
     })
-}
-
-/// Only one thread has the connection, so that SQLite need not lock each call.
-fn still(path: &Path) -> rusqlite::Result<Connection> {
-    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
 /// Of a file in rollback mode that nobody writes to.

@@ -15,7 +15,7 @@ use std::thread;
 
 /// Of the input. Members of this size cost 0.15 % more than a single one, and give each thread enough to do.
 const MEMBER_BYTES: usize = 1 << 20;
-/// More threads than this wait for the one that reads and writes.
+/// More threads than this wait for the disk, or for the one that reads and writes.
 const THREADS_MAX: usize = 8;
 /// Members that one thread has been given and that were not taken back yet. One is in work and one waits, so that
 /// no thread is idle while the turn is at another's result.
@@ -38,7 +38,7 @@ impl Effort {
 }
 
 /// As many as the system lets us use at once.
-pub(super) fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX)
 }
 
