@@ -1,5 +1,5 @@
 //! A whole backup and a restore, by the commands that an operator types: two vaults, every copy read back, every
-//! check of SQLite's. Beside them what one thread of the same compressor, the `gzip` command and SQLite's own
+//! check of SQLite's. Beside them what one thread of `zlib-rs`, the `gzip` command and SQLite's own
 //! backup take for the same file in the same run; and restic, where it is installed: one place instead of two, and its
 //! own reading back.
 
@@ -61,7 +61,7 @@ pub fn measure(program: &Program, runs: usize, count: u32) -> anyhow::Result<()>
         restored.add(restore(program, &hub)?.as_secs_f64());
     }
     print("SQLite's own backup, nothing compressed or checked", &online, "s");
-    print("gzip of the file, one thread of the same compressor", &one, "s");
+    print("gzip of the file, one thread of zlib-rs at level 6", &one, "s");
     print("gzip -6 of the file, the command", &command, "s");
     match by_restic.median() {
         median if median.is_nan() => println!("  restic is not installed"),

@@ -159,7 +159,15 @@ mod tests {
     async fn a_snapshot_is_a_packed_database_and_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("tablet_counter.db");
-        runner::apply_all(&Connection::open(&database).unwrap(), 0).unwrap();
+        let conn = Connection::open(&database).unwrap();
+        runner::apply_all(&conn, 0).unwrap();
+        // The head is what is left without them.
+        conn.execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO tablet_types(tablet_type_name) SELECT 'type ' || (i * 7919 % 10007) FROM n",
+        )
+        .unwrap();
+        drop(conn);
         drop(HubStore::open(&database, policy::shipped()).unwrap());
         let folder = dir.path().join("snapshots");
         fs::create_dir(&folder).unwrap();
