@@ -40,9 +40,8 @@ use crate::store::epoch::Begun;
 pub(crate) use choice::{Target, What};
 pub(crate) use hold::Hold;
 pub(crate) use plan::Plan;
-use present::Present;
 pub(crate) use present::Purpose;
-use present::State;
+use present::{Look, Present, State};
 pub(crate) use record::last;
 use sound::Sound;
 pub(crate) use source::Source;
@@ -149,7 +148,7 @@ pub(crate) struct Looked {
     scratch: Scratch,
     pub(crate) source: Source,
     pub(crate) plan: Plan,
-    present: Present,
+    look: Look,
 }
 
 /// What a restore came to.
@@ -240,16 +239,16 @@ impl Restores {
     /// Fetches it, and says what restoring it would change. Nothing but the scratch folder is written.
     pub(crate) fn look(&self, _: &BackupLock, what: &What, purpose: Purpose) -> Result<Looked, RestoreError> {
         let scratch = self.scratch()?;
-        let (source, present) = thread::scope(|scope| {
-            let present = scope.spawn(|| Present::look(&self.database, &scratch, purpose));
+        let (source, look) = thread::scope(|scope| {
+            let look = scope.spawn(|| Look::at(&self.database, &scratch, purpose));
             // What is written into the live file is put through SQLite's checks after it was prepared.
             let source = source::fetch(self, what, &scratch.fetched(), Depth::Bytes);
             self.backups.progress().step("comparing with the present database");
-            (source, finished(present))
+            (source, finished(look))
         });
-        let (source, present) = (source?, present?);
-        let plan = plan::make(&present, &scratch.former(), &source, &scratch.fetched())?;
-        Ok(Looked { scratch, source, plan, present })
+        let (source, look) = (source?, look?);
+        let plan = plan::make(look.contents(), &scratch.former(), &source, &scratch.fetched())?;
+        Ok(Looked { scratch, source, plan, look })
     }
 
     /// Restores. Until the one write into the live file nothing there changes, and it happens whole or not at all.
@@ -278,12 +277,11 @@ impl Restores {
         now_ms: i64,
         watcher: Watcher<'_>,
     ) -> Result<Done, RestoreError> {
-        let Looked { scratch, source, mut present, .. } = looked;
+        let Looked { scratch, source, look, .. } = looked;
         let brought = journal::bring_back(self)?;
         watcher(Step::Keep)?;
-        if present.is_past()? {
-            present = Present::look(&self.database, &scratch, Purpose::Restore)?;
-        }
+        let fresh = look.fresh()?;
+        let mut present = fresh.map_or_else(|| Present::look(&self.database, &scratch), Ok)?;
         let mut ready = self.make_ready(&scratch, &source, &present, now_ms, watcher)?;
         watcher(Step::Lock)?;
         hold.confirm()?;
@@ -291,7 +289,7 @@ impl Restores {
             if present.is_past()? {
                 // A program has written since. Nobody can write now, so this time it is all of it.
                 let stale = ready.safety.clone();
-                present = Present::look(&self.database, &scratch, Purpose::Restore)?;
+                present = Present::look(&self.database, &scratch)?;
                 ready = self.make_ready(&scratch, &source, &present, now_ms, &mut |_| Ok(()))?;
                 self.discard_safety(&stale);
             }

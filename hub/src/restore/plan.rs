@@ -5,8 +5,8 @@ mod rows;
 
 use super::live::touched;
 use super::prepare::{Kind, kind};
-use super::present::Present;
 use super::{RestoreError, Source};
+use crate::backup::contents::Contents;
 use crate::database::DatabaseError;
 use crate::devices::{self, DevicesError};
 use rusqlite::{Connection, OpenFlags};
@@ -61,14 +61,14 @@ pub(crate) struct DevicePlan {
     pub(crate) cannot_be_placed: bool,
 }
 
-/// Compares the fetched file with a copy of the present database. Reads only.
+/// Compares the fetched file with a copy of the present database, which is None when that is damaged. Reads only.
 pub(super) fn make(
-    present: &Present,
+    present: Option<&Contents>,
     former: &Path,
     source: &Source,
     fetched: &Path,
 ) -> Result<Plan, RestoreError> {
-    let Some(here) = present.contents() else {
+    let Some(here) = present else {
         return Ok(Plan { present_damaged: true, ..Plan::default() });
     };
     let failed = |error: rusqlite::Error| RestoreError::from(DatabaseError::new(former, &error));

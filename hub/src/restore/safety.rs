@@ -33,7 +33,6 @@ impl Restores {
         let kept = match present {
             State::Taken(snapshot) => self.keep_whole(id, snapshot, scratch, now),
             State::Damaged => self.keep_damaged(id),
-            State::Seen(_) => Err("it was only looked at".to_owned()),
         };
         kept.map_err(|reason| {
             self.discard_safety(id);
