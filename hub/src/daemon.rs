@@ -25,11 +25,11 @@ mod writer;
 use crate::backup::{self, BackupError};
 use crate::ca::{Authority, CaError};
 use crate::clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, HttpTls};
 use crate::control::Host;
 use crate::database::{self, DatabaseError};
 use crate::folder::{Folder, FolderError};
-use crate::http::{self, Access, TlsError, TokenError, Web};
+use crate::http::{self, Access, Renewal, TlsError, TokenError, Web};
 use crate::journal::ship::{self, Course};
 use crate::journal::watermark::Watermark;
 use crate::link::{LinkError, Listener};
@@ -50,7 +50,6 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
 use tt_migrations::policy::{self, PolicyError};
 use tt_migrations::state;
@@ -227,7 +226,7 @@ struct Listening {
     maintenance: upkeep::Settings,
     settings: backup::Settings,
     access: Access,
-    tls: Option<TlsAcceptor>,
+    https: Option<(HttpTls, Renewal)>,
 }
 
 impl Listening {
@@ -242,7 +241,8 @@ impl Listening {
             signal(SignalKind::terminate()).map_err(no_signals)?,
             signal(SignalKind::interrupt()).map_err(no_signals)?,
         ];
-        let tls = config.http_tls.as_ref().map(|tls| http::acceptor(folder.path(), tls)).transpose()?;
+        let begin = |tls: HttpTls| Renewal::begin(folder.path(), &tls).map(|renewal| (tls, renewal));
+        let https = config.http_tls.clone().map(begin).transpose()?;
         let listener = Listener::bind(config.listen, &authority)?;
         let http_listener = TcpListener::bind(config.http).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => DaemonError::HttpInUse(config.http),
@@ -254,7 +254,7 @@ impl Listening {
             .map_err(|source| DaemonError::Http { address: config.http, source })?;
         let control = control::Socket::bind(&folder)?;
         let (keep, maintenance) = (config.retention, config.maintenance);
-        let access = Access::open(&folder, http, &config.http_names)?.in_secret(tls.is_some());
+        let access = Access::open(&folder, http, &config.http_names)?.in_secret(https.is_some());
         let addresses = addresses::AddressFile::write(&folder, quic, http)?;
         let host = Host { fingerprint: authority.fingerprint(), addresses: config.addresses(quic) };
         Ok(Self {
@@ -275,7 +275,7 @@ impl Listening {
             maintenance,
             settings: config.backup,
             access,
-            tls,
+            https,
         })
     }
 }
@@ -343,12 +343,13 @@ async fn serve_links(
         keep_days,
         settings,
         access,
-        tls,
+        https,
         ..
     } = listening;
     let snapshots = Snapshots::new(&folder, Arc::clone(shared))?;
-    let web = Web::new(folder, settings, Line::new(Arc::clone(shared)), access);
-    tokio::spawn(http::serve(web, http_listener, tls));
+    let (https, renewal) = https.unzip();
+    let web = Web::new(folder, (settings, https), Line::new(Arc::clone(shared)), access);
+    tokio::spawn(http::serve(web, http_listener, renewal));
     tokio::spawn(backups::keep(restores, keep_days, first_look));
     tokio::spawn(control.serve(shared.events.clone()));
     tokio::spawn(manager::keep_alive());

@@ -6,12 +6,14 @@
 //! * `copies`: every copy is good and was read back lately; `vaults`: every vault answers; `journal`: and has it.
 //! * `drill`: a restore was rehearsed lately and went well.
 //! * `space`: room on every disk.
+//! * `https`, where the page has a certificate: its files can be used, and it does not end soon.
 //!
 //! A check that finds nothing to do says what it looked at. `critical` is what can cost data.
 
 mod backups;
 pub(crate) mod breaches;
 mod database;
+mod https;
 pub(crate) mod overdue;
 mod space;
 
@@ -21,6 +23,7 @@ use crate::folder::Folder;
 use crate::journal::reader::ReaderError;
 use crate::journal::standing::Standing;
 use crate::restore::drill;
+pub(crate) use https::https;
 use overdue::Facts;
 use serde_json::{Value as Json, json};
 use tt_protocol::number::Millis;

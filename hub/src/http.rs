@@ -13,6 +13,7 @@ mod metrics;
 mod overview;
 mod page;
 mod read;
+mod renewal;
 mod routes;
 mod serve;
 mod status;
@@ -21,15 +22,17 @@ mod token;
 mod traffic;
 
 use crate::backup::{Backups, Settings};
+use crate::config::HttpTls;
 use crate::daemon::Line;
 use crate::folder::Folder;
 use crate::restore::Restores;
 use answer::Refusal;
 use overview::Slow;
+pub(crate) use renewal::{Renewal, fit};
 use rusqlite::Connection;
 pub(crate) use serve::serve;
 use std::sync::Arc;
-pub(crate) use tls::{TlsError, acceptor};
+pub(crate) use tls::{TlsError, life};
 pub(crate) use token::{Access, TokenError};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::spawn_blocking;
@@ -42,6 +45,7 @@ const READS_MAX: usize = 4;
 pub(crate) struct Web {
     folder: Folder,
     settings: Settings,
+    https: Option<HttpTls>,
     line: Line,
     access: Access,
     reads: Semaphore,
@@ -55,10 +59,16 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    pub(crate) fn new(folder: Folder, settings: Settings, line: Line, access: Access) -> Arc<Self> {
+    pub(crate) fn new(
+        folder: Folder,
+        (settings, https): (Settings, Option<HttpTls>),
+        line: Line,
+        access: Access,
+    ) -> Arc<Self> {
         Arc::new(Self {
             folder,
             settings,
+            https,
             line,
             access,
             reads: Semaphore::new(READS_MAX),

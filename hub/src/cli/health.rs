@@ -17,7 +17,9 @@ pub(super) fn run(place: &Place, arguments: &Arguments) -> Result<(), CliError> 
     let folder = Folder::of_hub(&std::path::absolute(&place.data)?)?;
     let config = Config::read(&folder)?;
     let daemon = health::daemon(edges::daemon(&folder).map_err(|error| error.to_string()));
-    let report = health::look(&folder, &config.backup, daemon, clock::now().0.div_euclid(1_000))?;
+    let now = clock::now().0.div_euclid(1_000);
+    let mut report = health::look(&folder, &config.backup, daemon, now)?;
+    report.checks.extend(config.http_tls.map(|https| health::https(&folder, &https, now)));
     if place.json {
         output::json(&report.json())?;
     } else {

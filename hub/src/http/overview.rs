@@ -52,7 +52,9 @@ impl Slow {
         let opened = web.backups()?;
         let catalog = opened.glance();
         let journal = Standing::read(&web.folder.journal(), (Some(&opened), &catalog), now);
-        let checks = health::besides(&web.folder, &opened, &catalog, &journal, now.0.div_euclid(1_000));
+        let seconds = now.0.div_euclid(1_000);
+        let mut checks = health::besides(&web.folder, &opened, &catalog, &journal, seconds);
+        checks.extend(web.https.as_ref().map(|https| health::https(&web.folder, https, seconds)));
         Ok(Self {
             at: now.0,
             checks,
@@ -60,7 +62,7 @@ impl Slow {
             vaults: (0..opened.vaults.len()).map(|vault| vaulted(&opened, &catalog, vault)).collect(),
             journal: journal
                 .map_or_else(|error| json!({ "error": error.to_string() }), |found| found.to_json()),
-            due: opened.due_beside(&catalog, now.0.div_euclid(1_000)).len(),
+            due: opened.due_beside(&catalog, seconds).len(),
             drill: drill::last(opened.root()),
         })
     }

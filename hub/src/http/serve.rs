@@ -1,6 +1,6 @@
 //! Accepts connections, and bounds their number, their heads and their patience.
 
-use super::{Web, events, routes};
+use super::{Renewal, Web, events, routes};
 use axum::Router;
 use axum::extract::Extension;
 use hyper::server::conn::http1;
@@ -36,9 +36,10 @@ pub(super) struct Peer(pub(super) SocketAddr);
 #[derive(Clone, Copy)]
 pub(super) struct Certified;
 
-/// Serves until the daemon ends, with `tls` if there is a certificate.
-pub(crate) async fn serve(web: Arc<Web>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+/// Serves until the daemon ends, over TLS if there is a certificate: for each connection the newest one.
+pub(crate) async fn serve(web: Arc<Web>, listener: TcpListener, renewal: Option<Renewal>) {
     events::begin(&web);
+    let newest = renewal.map(Renewal::follow);
     let router = routes::router(&web);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -48,7 +49,10 @@ pub(crate) async fn serve(web: Arc<Web>, listener: TcpListener, tls: Option<TlsA
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let router = router.clone().layer(Extension(Peer(peer)));
-                let (stream, tls) = (Patient { stream, stalled: None }, tls.clone());
+                let (stream, tls) = (
+                    Patient { stream, stalled: None },
+                    newest.as_ref().map(|newest| newest.borrow().clone()),
+                );
                 tokio::spawn(async move {
                     match tls {
                         Some(tls) => carry_in_secret(stream, router, &tls).await,

@@ -4,16 +4,23 @@
 //! * TLS 1.2 and 1.3, the cryptography of `ring` named explicitly.
 //! * A client without a certificate gets in and needs the token; one with a certificate of another authority does not
 //!   get in at all.
-//! * Files are read when the daemon starts: after a renewal, start it again.
+//! * Here files are read once; `renewal` reads them again when they are replaced.
 
 use crate::config::HttpTls;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
+
+/// A moment that comes after every certificate's: the end of the year 9999 and one second.
+const FAR: u64 = 253_402_300_800;
 
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +36,9 @@ pub(crate) enum TlsError {
     Clients { path: PathBuf, problem: String },
 }
 
-/// What takes connections in. Paths are those in the settings, relative ones from the hub's folder.
-pub(crate) fn acceptor(folder: &Path, settings: &HttpTls) -> Result<TlsAcceptor, TlsError> {
+/// What takes connections in, made of what the files hold now. Paths are those in the settings, relative ones from the
+/// hub's folder.
+pub(super) fn acceptor(folder: &Path, settings: &HttpTls) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(folder.join(&settings.certificate))?;
     let path = folder.join(&settings.key);
     let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| TlsError::File {
@@ -59,6 +67,37 @@ pub(crate) fn acceptor(folder: &Path, settings: &HttpTls) -> Result<TlsAcceptor,
     let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// When the certificate begins and ends, in seconds since 1970, if it says so.
+///
+/// There is no reader of certificates here but the one that judges them: asked at a moment that lies outside of any
+/// certificate's time, it tells what that time is.
+pub(crate) fn life(folder: &Path, settings: &HttpTls) -> Result<Option<(i64, i64)>, TlsError> {
+    let chain = certificates(folder.join(&settings.certificate))?;
+    let Some(own) = chain.first() else { return Ok(None) };
+    let mut roots = RootCertStore::empty();
+    roots.add(own.clone()).map_err(TlsError::Pair)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let Ok(judge) = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build() else {
+        return Ok(None);
+    };
+    let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+    let at = |seconds| {
+        let moment = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        match judge.verify_server_cert(own, &[], &name, &[], moment) {
+            Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                not_before: bound,
+                ..
+            }))
+            | Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+                not_after: bound,
+                ..
+            })) => i64::try_from(bound.as_secs()).ok(),
+            _ => None,
+        }
+    };
+    Ok(at(0).zip(at(FAR)))
 }
 
 /// At least one certificate.

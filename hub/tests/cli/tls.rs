@@ -1,11 +1,13 @@
-//! HTTPS: real handshakes, with the token, with a client's certificate, with a stranger's, and with files that are wrong.
+//! HTTPS: real handshakes, with the token, with a client's certificate, with a stranger's, with files that are wrong, and
+//! with files that are replaced.
 
-use crate::daemon::addresses;
+use crate::daemon::{addresses, until};
 use crate::program::{DEADLINE, Folder};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::Value as Json;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -112,4 +114,47 @@ fn files_that_cannot_be_used_are_named() {
         let said = folder.hub(&["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]).failure();
         assert!(said.contains(told) && said.contains("[http_tls]"), "{said}");
     }
+}
+
+/// What `tt-hub health` says of the certificate.
+fn health(folder: &Folder) -> (String, String) {
+    let report: Json = serde_json::from_str(&folder.hub(&["health", "--json"]).stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == "https").unwrap();
+    (check["state"].as_str().unwrap().to_owned(), check["what"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn renewed_files_are_taken_over_by_the_running_hub_and_unfit_ones_are_not() {
+    let (old, new, clients) = (made("hub.example.com"), made("hub.example.com"), made("operator"));
+    let folder = hub(&old, &clients);
+    let daemon = folder.serve();
+    let http = addresses(&folder)["http"].as_str().unwrap().to_owned();
+    let speaks_as = |site: &Made| ask(&http, site, None, "/healthz HTTP/1.1\r\n").is_ok();
+    assert!(speaks_as(&old) && !speaks_as(&new));
+    let (state, what) = health(&folder);
+    assert!(state == "healthy" && what.contains("is good until"), "{what}");
+
+    let write = |name: &str, text: &str| fs::write(folder.data().join("tls").join(name), text).unwrap();
+    write("hub.pem", &new.certificate);
+    while !daemon.line().contains("the page goes on with the certificate that it had") {}
+    assert!(speaks_as(&old), "a certificate whose key is not there changes nothing");
+    let (state, what) = health(&folder);
+    assert!(state == "warning" && what.contains("cannot be used together"), "{what}");
+
+    write("hub.key", &new.key);
+    until("the new certificate", || speaks_as(&new));
+    assert!(!speaks_as(&old));
+    assert_eq!(health(&folder).0, "healthy");
+}
+
+#[test]
+fn a_certificate_that_has_ended_is_named() {
+    let (mut site, clients) = (made("hub.example.com"), made("operator"));
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["hub.example.com".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    (site.certificate, site.key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
+    let (state, what) = health(&hub(&site, &clients));
+    assert!(state == "warning" && what.contains("certificate ended"), "{what}");
 }
