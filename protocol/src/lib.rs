@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod block;
 pub mod change;
 pub mod clock;
+pub mod counted;
 pub mod definition;
 mod dictionary;
 pub mod difference;

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tt_migrations::progress::Unwatched;
 use tt_migrations::replica::Replica;
 use tt_migrations::{audit, digest, policy, state};
+use tt_protocol::counted::counted;
 use tt_protocol::digest::combine;
 
 #[derive(Debug, Args)]
@@ -182,8 +183,11 @@ fn said_by_daemon(status: &StatusReply) -> Vec<Check> {
         (None, None) => Check::warn("link", "no link yet", "wait a moment and look again"),
     });
     let found = match status.oldest_unsent_s {
-        Some(age) => format!("{} rows, the oldest {age} s old; saved on this device", status.unsent),
-        None => format!("{} rows", status.unsent),
+        Some(age) => {
+            let rows = counted(status.unsent, "row");
+            format!("{rows}, the oldest {age} s old; saved on this device")
+        }
+        None => counted(status.unsent, "row"),
     };
     checks.push(Check::ok("unsent", found));
     checks.extend(status.left_out.iter().map(|found| capture::programs_trigger(found)));
@@ -206,7 +210,7 @@ fn unsent(db: &Path) -> anyhow::Result<Check> {
     let (uncut, _) = tt_migrations::outbox::cut::count(&conn, &replica(&conn)?, clock::now().0)?;
     let sql = "SELECT COALESCE(SUM(rows), 0) FROM _sync_outbox WHERE version IS NULL";
     let cut: i64 = conn.query_row(sql, [], |row| row.get(0))?;
-    Ok(Check::ok("unsent", format!("{} rows", uncut + cut.unsigned_abs())))
+    Ok(Check::ok("unsent", counted(uncut + cut.unsigned_abs(), "row")))
 }
 
 /// Has every table compared, by the daemon or over a link of our own.
@@ -290,7 +294,7 @@ fn digests(db: &Path, json: bool) -> Outcome {
     }
     println!("version {version}{}, digest {whole}", if touched { " with unsent changes" } else { "" });
     for (name, digest) in &digests {
-        println!("  {name}: {} rows, {digest}", digest.rows);
+        println!("  {name}: {}, {digest}", counted(digest.rows, "row"));
     }
     Ok(ExitCode::SUCCESS)
 }

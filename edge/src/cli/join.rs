@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tt_migrations::progress::Progress;
+use tt_protocol::counted::counted;
 use tt_protocol::token::Token;
 use tt_terminal::bar::Bar;
 
@@ -159,13 +160,16 @@ fn report(identity: &Identity, db: &Path, joined: &Joined, json: bool) {
         return;
     }
     println!(
-        "Joined as {name}, device {device}: {} rows at version {} in {}.",
-        joined.rows,
+        "Joined as {name}, device {device}: {} at version {} in {}.",
+        counted(joined.rows, "row"),
         joined.version,
         db.display()
     );
     if joined.offered > 0 {
-        println!("{} rows of the existing file differ from the hub's and will be handed in.", joined.offered);
+        println!(
+            "Other than the hub's, and to be handed in: {} of the existing file.",
+            counted(joined.offered, "row")
+        );
     }
     println!("Next: tt-edge run (with the same --data)");
 }

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tt_migrations::progress::Unwatched;
+use tt_protocol::counted::counted;
 use tt_protocol::number::EdgeId;
 
 /// For the goodbye.
@@ -174,15 +175,15 @@ fn refused(name: &str, unsent: &Unsent, why: &str, json: bool) -> ExitCode {
     }
     list(unsent);
     eprintln!(
-        "tt-edge: {name} stays: {} rows are not at the hub: {why}. Nothing was taken away. Bring the hub within reach and \
+        "tt-edge: {name} stays: {} not at the hub: {why}. Nothing was taken away. Bring the hub within reach and \
          type tt-edge leave again; with --force the rows are left behind: they stay in this file and reach no other node",
-        unsent.tables.values().sum::<u64>()
+        counted(unsent.tables.values().sum::<u64>(), "row")
     );
     ExitCode::FAILURE
 }
 
 fn list(unsent: &Unsent) {
-    let tables = unsent.tables.iter().map(|(table, rows)| format!("{table}: {rows} rows"));
+    let tables = unsent.tables.iter().map(|(table, rows)| format!("{table}: {}", counted(*rows, "row")));
     let rows = unsent.rows.iter().map(|row| format!("  {} {} {}", row.table, row.key, row.what));
     tables.chain(rows).for_each(|line| eprintln!("{line}"));
 }
@@ -201,11 +202,11 @@ fn planned(name: &str, db: &Path, (left, files): (&Left, &[PathBuf]), json: bool
     }
     let of = |kind: &str| left.removed.iter().filter(|object| object.starts_with(kind)).count();
     println!(
-        "  out of {}: {} tables, {} indexes and {} triggers of ours, whose names begin with _sync_ (--json lists them)",
+        "  out of {}: {}, {} and {} of ours, whose names begin with _sync_ (--json lists them)",
         db.display(),
-        of("table "),
-        of("index "),
-        of("trigger ")
+        counted(of("table "), "table"),
+        counted(of("index "), "index"),
+        counted(of("trigger "), "trigger")
     );
     for object in &left.intruders {
         println!("  out of it as well, because it names tables of ours: {object}");

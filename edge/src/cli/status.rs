@@ -11,6 +11,7 @@ use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+use tt_protocol::counted::counted;
 use tt_protocol::span::span;
 use tt_terminal::watch::{self, Watch};
 
@@ -72,14 +73,14 @@ fn screen(db: &Path, identity: &Identity, Seen { daemon, status }: &Seen) -> Str
         (0, _) => "nothing".to_owned(),
         (rows, Some(age)) => {
             let age = span(i64::try_from(age).unwrap_or(i64::MAX));
-            format!("{rows} rows, the oldest {age} old; saved on this device")
+            format!("{}, the oldest {age} old; saved on this device", counted(rows, "row"))
         }
-        (rows, None) => format!("{rows} rows; saved on this device"),
+        (rows, None) => format!("{}; saved on this device", counted(rows, "row")),
     };
     line("unsent", &unsent);
     let unread = match status.unread {
         Some(0) => "nothing".to_owned(),
-        Some(versions) => format!("{versions} versions of the hub"),
+        Some(versions) => format!("{} of the hub", counted(versions, "version")),
         None => "not known without a link".to_owned(),
     };
     line("unread", &unread);
@@ -100,7 +101,7 @@ fn warnings(status: &StatusReply) -> Vec<String> {
     warnings.extend(status.left_out.iter().cloned());
     warnings.extend(status.clock.clone());
     warnings.extend(status.differing.iter().map(|(table, rows)| {
-        format!("table \"{table}\" differs from the hub's in {rows} rows: see tt-edge doctor")
+        format!("table \"{table}\" differs from the hub's in {}: see tt-edge doctor", counted(rows, "row"))
     }));
     warnings.extend(blocked(status).map(|reason| format!("blocked: {reason}")));
     warnings

@@ -6,6 +6,7 @@ use rusqlite::{Connection, Result};
 use tt_migrations::capture::{ids, install};
 use tt_migrations::replica::Replica;
 use tt_migrations::{programs_triggers, state};
+use tt_protocol::counted::counted;
 use tt_protocol::ids::ID_MAX;
 use tt_protocol::number::Millis;
 
@@ -28,7 +29,10 @@ pub(crate) fn triggers(conn: &Connection, replica: &Replica) -> Check {
     });
     flaws.extend(new.map(|table| format!("table \"{}\" is new and not watched yet", table.name)));
     if flaws.is_empty() {
-        return Check::ok("capture", format!("all triggers of {} tables are in place", replica.tables.len()));
+        return Check::ok(
+            "capture",
+            format!("all triggers of {} are in place", counted(replica.tables.len(), "table")),
+        );
     }
     let advice =
         "run tt-edge sync, or start tt-edge run: they are put back, and the table is compared with the hub's";
@@ -120,7 +124,7 @@ fn compare(audit: &Audit, now: Millis) -> Check {
     let ago = audit.at.map_or(String::new(), |at| {
         format!(", {} min ago at version {}", (now.0 - at.0).max(0) / 60_000, audit.version)
     });
-    let rows = audit.rows;
+    let rows = counted(audit.rows, "row");
     if audit.due && audit.blind {
         let found = "its triggers had gone; what was written meanwhile is not known yet".to_owned();
         return Check::warn(&name, found, "leave tt-edge run running, or run tt-edge doctor --compare");
@@ -128,8 +132,8 @@ fn compare(audit: &Audit, now: Millis) -> Check {
     match audit.outcome {
         None => Check::ok(&name, "not compared with the hub yet"),
         Some(Outcome::Equal) => Check::ok(&name, format!("equal{ago}")),
-        Some(Outcome::Healed) => Check::ok(&name, format!("equal; healed {rows} rows{ago}")),
-        Some(Outcome::Healing) => Check::ok(&name, format!("healed {rows} rows, to be compared again{ago}")),
+        Some(Outcome::Healed) => Check::ok(&name, format!("equal; healed {rows}{ago}")),
+        Some(Outcome::Healing) => Check::ok(&name, format!("healed {rows}, to be compared again{ago}")),
         Some(Outcome::OtherColumns) => Check::warn(
             &name,
             format!("the hub has other columns, or not this table{ago}"),
@@ -137,7 +141,7 @@ fn compare(audit: &Audit, now: Millis) -> Check {
         ),
         Some(Outcome::Differs) => Check::warn(
             &name,
-            format!("differs in {rows} rows, and putting them right did not help{ago}"),
+            format!("differs in {rows}, and putting that right did not help{ago}"),
             "see tt-hub conflicts and the rules (CHECK, UNIQUE) that only this device has; tt-edge reseed takes the hub's rows",
         ),
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use tt_migrations::replica::Replica;
+use tt_protocol::counted::counted;
 
 /// What to do with a file that SQLite cannot read in full.
 pub(crate) const DAMAGED: &str = "stop the programs and tt-edge run on this device, make a token at the hub (tt-hub invite NAME) \
@@ -60,7 +61,9 @@ pub(crate) fn foreign_keys(conn: &Connection, replica: &Replica) -> Check {
     let is_replicated = found.keys().any(|(child, _)| replica.get(child).is_some());
     let lines: Vec<String> = found
         .into_iter()
-        .map(|((child, parent), rows)| format!("{rows} rows of \"{child}\" have no parent in \"{parent}\""))
+        .map(|((child, parent), rows)| {
+            format!("{} of \"{child}\" without a parent in \"{parent}\"", counted(rows, "row"))
+        })
         .collect();
     let lines = lines.join("; ");
     if is_replicated {

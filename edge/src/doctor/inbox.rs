@@ -4,6 +4,7 @@ use super::Check;
 use crate::inbox::config::Config;
 use crate::inbox::folder;
 use std::path::Path;
+use tt_protocol::counted::counted;
 
 /// None where there is no inbox.
 pub(crate) fn inbox(dir: &Path) -> Option<Check> {
@@ -20,7 +21,12 @@ pub(crate) fn inbox(dir: &Path) -> Option<Check> {
             return Some(Check::fail("inbox", error.to_string(), "give tt-edge the right to use it"));
         }
     };
-    let found = format!("{}: {waiting} files wait, {rejected} lie in rejected/", config.folder.display());
+    let found = format!(
+        "{}: waiting: {}, in rejected/: {}",
+        config.folder.display(),
+        counted(waiting, "file"),
+        counted(rejected, "file")
+    );
     Some(match rejected {
         0 => Check::ok("inbox", found),
         _ => Check::warn(

@@ -9,6 +9,7 @@ use crate::restore::Restores;
 use crate::restore::drill::Chance;
 use std::sync::Arc;
 use tt_migrations::progress::Progress;
+use tt_protocol::counted::counted;
 use tt_terminal::bar::Bar;
 
 pub(super) fn run(place: &Place) -> Result<(), CliError> {
@@ -29,13 +30,13 @@ pub(super) fn run(place: &Place) -> Result<(), CliError> {
     if place.json {
         output::json(&serde_json::to_value(&drill).map_err(std::io::Error::from)?)?;
     } else if drill.failed.is_none() {
-        let (newest, version, tables) = (&drill.newest, drill.version, drill.tables);
+        let (newest, version, tables) = (&drill.newest, drill.version, counted(drill.tables, "table"));
         let way = match drill.way() {
             way if way.is_empty() => way,
             way => format!("{way}, holds the same rows"),
         };
         let notes: String = drill.notes.iter().map(|note| format!("{note}\n")).collect();
-        output::text(&format!("{newest} restores: version {version}, {tables} tables{way}\n{notes}"))?;
+        output::text(&format!("{newest} restores: version {version}, {tables}{way}\n{notes}"))?;
     }
     match drill.failed {
         Some(reason) => Err(CliError::Refused(reason)),

@@ -26,6 +26,7 @@ use tt_migrations::progress::Progress;
 use tt_migrations::quote::ident;
 use tt_migrations::runner::{self, MigrationError};
 use tt_migrations::{connection, state};
+use tt_protocol::counted::counted;
 use tt_protocol::policy::Policy;
 use tt_terminal::bar::Bar;
 
@@ -213,12 +214,15 @@ fn warn(made: &Made) {
 fn describe(folder: &Folder, arguments: &Arguments, made: &Made) -> String {
     let total: u64 = made.rows.values().sum();
     let mut text = match &arguments.adopt {
-        Some(source) => format!("adopted {}: {} tables, {total} rows\n", source.display(), made.rows.len()),
-        None => format!("made an empty database with {} tables\n", made.rows.len()),
+        Some(source) => {
+            let (tables, rows) = (counted(made.rows.len(), "table"), counted(total, "row"));
+            format!("adopted {}: {tables}, {rows}\n", source.display())
+        }
+        None => format!("made an empty database with {}\n", counted(made.rows.len(), "table")),
     };
     if arguments.adopt.is_some() {
         for (table, rows) in &made.rows {
-            text.push_str(&format!("  {table}: {rows} rows\n"));
+            text.push_str(&format!("  {table}: {}\n", counted(*rows, "row")));
         }
     }
     let data = folder.path().display();

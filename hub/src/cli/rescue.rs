@@ -13,6 +13,7 @@ use crate::folder::Folder;
 use crate::rescue::{Copied, Rescued, Work};
 use serde_json::json;
 use std::path::PathBuf;
+use tt_protocol::counted::counted;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -56,7 +57,7 @@ fn take_in(folder: &Folder, copied: &Copied, dry_run: bool) -> Result<Rescued, C
 fn tell_missing(copied: &Copied, report: &Rescued) {
     let file = copied.of.display();
     for one in &copied.illegible {
-        let rows = one.rows.map(|rows| format!(" ({rows} rows)")).unwrap_or_default();
+        let rows = one.rows.map(|rows| format!(" ({})", counted(rows, "row"))).unwrap_or_default();
         eprintln!("tt-hub: {file} is damaged: \"{}\"{rows}: {}", one.table, one.found);
     }
     for one in &report.lost {
@@ -96,11 +97,14 @@ fn described(report: &Rescued, dry_run: bool) -> String {
     let mut text = format!("The file of {name} (device {device}).\n");
     let goes = if dry_run { "would go in" } else { "went in" };
     if *changesets == 0 {
-        text.push_str(&format!("Nothing new: the hub has all of it ({merged} changesets).\n"));
+        text.push_str(&format!("Nothing new: the hub has all of it ({}).\n", counted(*merged, "changeset")));
     } else {
         let by = report.handed_in_by.as_deref().unwrap_or_default();
         text.push_str(&format!(
-            "{changesets} changesets with {rows} rows {goes}, as {by}; {merged} were here already.\n"
+            "{} with {} {goes}, as {by}; {merged} {} here already.\n",
+            counted(*changesets, "changeset"),
+            counted(*rows, "row"),
+            if *merged == 1 { "was" } else { "were" }
         ));
         let table = |(table, rows): (&String, &u64)| vec![format!("    {table}"), rows.to_string()];
         text.push_str(&output::columns(&report.tables.iter().map(table).collect::<Vec<_>>()));
@@ -110,15 +114,15 @@ fn described(report: &Rescued, dry_run: bool) -> String {
     }
     if report.unclear > 0 {
         text.push_str(&format!(
-            "{} rows may be in already: the device, or another copy, has handed in other values for them. They wait on the \
-             conflict list.\n",
-            report.unclear
+            "Perhaps in already: {}, for which the device, or another copy, has handed in other values. The conflict list \
+             has what waits.\n",
+            counted(report.unclear, "row")
         ));
     }
     if !report.conflicts.is_empty() {
         text.push_str(&format!(
-            "{} entries of the conflict list came of it: tt-hub conflicts --all\n",
-            report.conflicts.len()
+            "{} of the conflict list came of it: tt-hub conflicts --all\n",
+            counted(report.conflicts.len(), "entry")
         ));
     }
     if !report.is_revoked {
@@ -152,9 +156,9 @@ mod tests {
         };
         assert_eq!(
             described(&report, true),
-            "The file of a (device 3).\n1 changesets with 4 rows would go in, as a-rescued-00; 2 were here already.\n    t  \
-             4\n1 of these rows the device had not cut yet.\n2 rows may be in already: the device, or another copy, has \
-             handed in other values for them. They wait on the conflict list.\n1 entries of the conflict list came of it: \
+            "The file of a (device 3).\n1 changeset with 4 rows would go in, as a-rescued-00; 2 were here already.\n    t  \
+             4\n1 of these rows the device had not cut yet.\nPerhaps in already: 2 rows, for which the device, or another copy, \
+             has handed in other values. The conflict list has what waits.\n1 entry of the conflict list came of it: \
              tt-hub conflicts --all\n"
         );
     }

@@ -14,6 +14,7 @@ use crate::journal::standing::Standing;
 use crate::space::readable;
 use crate::view::status::{self, Tables};
 use serde_json::{Value as Json, json};
+use tt_protocol::counted::counted;
 use tt_protocol::digest::TableDigest;
 use tt_terminal::watch::Watch;
 
@@ -75,7 +76,7 @@ fn digests(place: &Place, folder: &Folder) -> Result<(), CliError> {
         if uncut { " with changes that are no version yet" } else { "" }
     );
     for (name, digest) in &found.digests {
-        text.push_str(&format!("  {name}: {} rows, {digest}\n", digest.rows));
+        text.push_str(&format!("  {name}: {}, {digest}\n", counted(digest.rows, "row")));
     }
     Ok(output::text(&text)?)
 }
@@ -150,13 +151,19 @@ fn journal_lines(journal: &Json) -> String {
         if let Some(problem) = lag["problem"].as_str() {
             text.push_str(&format!("TROUBLE     the journal in the vault {vault}: {problem}\n"));
         } else if let versions @ 1.. = lag["versions"].as_u64().unwrap_or(0) {
-            text.push_str(&format!("journal     {versions} versions are not in the vault {vault} yet\n"));
+            text.push_str(&format!(
+                "journal     {} not in the vault {vault} yet\n",
+                counted(versions, "version")
+            ));
         }
     }
     if text.is_empty() {
-        let vaults = vaults.len();
+        let vaults = match vaults.len() {
+            1 => "the vault".to_owned(),
+            many => format!("all {many} vaults"),
+        };
         text = match journal["version"].as_u64() {
-            Some(version) => format!("journal     up to version {version}, and so in all {vaults} vaults\n"),
+            Some(version) => format!("journal     up to version {version}, and so in {vaults}\n"),
             None => "journal     nothing yet: the daemon begins it\n".to_owned(),
         };
     }

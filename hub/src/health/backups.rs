@@ -8,6 +8,7 @@ use super::{Check, State};
 use crate::backup::calendar::{DAY, moment};
 use crate::backup::{CopyState, Listed, Tier};
 use crate::restore::drill::Drill;
+use tt_protocol::counted::counted;
 use tt_protocol::span::span;
 
 /// What is named one by one before the rest is only counted.
@@ -84,7 +85,11 @@ fn counts(facts: &Facts<'_>) -> Check {
             }
         }
     }
-    Check::of("counts", found, format!("{total} good copies of {} backups", catalog.backups.len()))
+    Check::of(
+        "counts",
+        found,
+        format!("{} of {}", counted(total, "good copy"), counted(catalog.backups.len(), "backup")),
+    )
 }
 
 fn copies(facts: &Facts<'_>, overdue: &[Overdue]) -> Check {
@@ -123,12 +128,16 @@ fn copies(facts: &Facts<'_>, overdue: &[Overdue]) -> Check {
 
 fn vaults(facts: &Facts<'_>, overdue: &[Overdue]) -> Check {
     let count = facts.backups.vaults.len();
-    Check::of("vaults", of(overdue, "vaults"), format!("all {count} vaults answer"))
+    Check::of(
+        "vaults",
+        of(overdue, "vaults"),
+        if count == 1 { "the vault answers".to_owned() } else { format!("all {count} vaults answer") },
+    )
 }
 
 fn journal(facts: &Facts<'_>, overdue: &[Overdue]) -> Check {
     let vaults = facts.catalog.names.iter().filter(|names| names.is_some()).count();
-    Check::of("journal", of(overdue, "journal"), format!("{vaults} vaults have it up to now"))
+    Check::of("journal", of(overdue, "journal"), format!("up to now in {}", counted(vaults, "vault")))
 }
 
 fn drill(facts: &Facts<'_>, overdue: &[Overdue]) -> Check {

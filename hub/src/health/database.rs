@@ -5,6 +5,7 @@ use crate::backup::contents;
 use crate::database;
 use crate::folder::Folder;
 use rusqlite::Connection;
+use tt_protocol::counted::counted;
 
 const DATABASE: &str = "database";
 /// Tables without which TabletTracker cannot work, as its guide names them.
@@ -38,7 +39,8 @@ fn looked_at(conn: &Connection) -> rusqlite::Result<Vec<(State, String)>> {
         conn.query_row("SELECT COUNT(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
     if children > 0 {
         let what = format!(
-            "{children} rows point at a row that is not there: a program writes with foreign keys off"
+            "without the row at which they point: {}; a program writes with foreign keys off",
+            counted(children, "row")
         );
         found.push((State::Warning, what));
     }

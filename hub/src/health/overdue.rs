@@ -77,7 +77,9 @@ fn freshness(facts: &Facts<'_>) -> Vec<Overdue> {
     let Some((first, _)) = made.first() else {
         let what = match facts.catalog.backups.iter().any(super::backups::is_verified) {
             true => "every verified backup is from the future: set the clock of this machine",
-            false => "there is no verified backup: start the daemon, or make one with `tt-hub backup`",
+            false => {
+                "there is no verified backup yet: the daemon makes one soon after its start, `tt-hub backup` at once"
+            }
         };
         return vec![of("backups".to_owned(), State::Critical, what.to_owned())];
     };

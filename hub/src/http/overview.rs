@@ -19,6 +19,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tt_migrations::state as kept;
+use tt_protocol::counted::counted;
 use tt_protocol::span::span;
 
 /// What needs the vaults is read again after so long.
@@ -199,7 +200,11 @@ fn verdict(quick: &Quick, slow: &Slow, failing: Option<&str>) -> (State, String,
     if open > 0 {
         todo.push((
             State::Healthy,
-            format!("{open} {} for a decision", if open == 1 { "conflict waits" } else { "conflicts wait" }),
+            format!(
+                "{} {} for a decision",
+                counted(open, "conflict"),
+                if open == 1 { "waits" } else { "wait" }
+            ),
         ));
     }
     todo.sort_by_key(|(state, _)| std::cmp::Reverse(*state));

@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tt_migrations::digest;
 use tt_migrations::progress::Progress;
+use tt_protocol::counted::counted;
 use tt_protocol::number::Version;
 
 /// Rows and digest of each table.
@@ -216,7 +217,8 @@ fn orphans(store: &mut HubStore, known: &dyn Fn(&String) -> bool) -> Result<Opti
     let orphans = contents::foreign_key_violations(store.connection()).map_err(StoreError::from)?;
     let new = orphans.iter().find(|(table, _)| !known(table));
     Ok(new.map(|(table, rows)| {
-        format!("at version {version} {rows} rows of {table} named a row that was not there, and later they did not")
+        let rows = counted(*rows, "row");
+        format!("at version {version} {rows} of {table} named a row that was not there, and later none did")
     }))
 }
 

@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 use tt_migrations::progress::{Progress, Unit};
+use tt_protocol::counted::counted;
 
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
 
@@ -126,7 +127,9 @@ fn from_vaults(
 /// Backups hold what was there, also rows without their parent: these are said, not refused.
 fn fetched(label: &str, contents: &Contents, mut notes: Vec<String>) -> Source {
     let orphans = contents.foreign_key_violations.iter();
-    notes.extend(orphans.map(|(table, rows)| format!("{rows} rows of {table} name a row that is not there")));
+    notes.extend(orphans.map(|(table, rows)| {
+        format!("{} of {table} without the row that is named there", counted(*rows, "row"))
+    }));
     Source { label: label.to_owned(), notes, contents: Some(contents.clone()) }
 }
 

@@ -16,6 +16,7 @@ use tt_migrations::programs_triggers;
 use tt_migrations::replica::Replica;
 use tt_migrations::runner::{self, Migration, MigrationError};
 use tt_migrations::state;
+use tt_protocol::counted::counted;
 use tt_protocol::limits::MIGRATION_BYTES_MAX;
 use tt_protocol::number::{EdgeId, Millis, Version};
 use tt_protocol::policy::Policy;
@@ -42,8 +43,9 @@ pub enum MigrateError {
     },
     /// It leaves rows without their parents.
     #[error(
-        "migration {number} ({name}) was rolled back whole: it leaves {rows} rows of table \"{table}\" without their parent; \
-         those before it stay. Correct its file, then run `tt-hub migrate up` again"
+        "migration {number} ({name}) was rolled back whole: it leaves {} of table \"{table}\" without a parent; \
+         those before it stay. Correct its file, then run `tt-hub migrate up` again",
+        counted(.rows, "row")
     )]
     Parents {
         /// Its number.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use tt_protocol::change::{PieceError, decode_piece};
+use tt_protocol::counted::counted;
 use tt_protocol::number::{EdgeId, Seq};
 use tt_protocol::pieces::hash;
 use tt_protocol::rescue::{Origin, decode_origin, encode_origin};
@@ -85,13 +86,13 @@ impl fmt::Display for Lost {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "changeset {}", self.seq)?;
         match self.rows {
-            Some(rows) => write!(out, ", {rows} rows")?,
+            Some(rows) => write!(out, ", {}", counted(rows, "row"))?,
             None => out.write_str(", nobody knows how many rows")?,
         }
         write!(out, ": {}", self.found)?;
         let mut lead = "; still legible in it: ";
         for (table, rows) in &self.readable {
-            write!(out, "{lead}{rows} rows of \"{table}\"")?;
+            write!(out, "{lead}{} of \"{table}\"", counted(*rows, "row"))?;
             lead = ", ";
         }
         Ok(())

@@ -101,7 +101,7 @@ fn rows_without_a_parent_and_a_file_that_is_none_fail_with_a_reason() -> Done {
     let (said, json) = doctor(&edge, &[])?;
     let (state, found) = check(&json, "foreign keys");
     ensure!(said.code == 1 && state == "fail", "{said:?}");
-    ensure!(found.contains("1 rows of \"po_lines\" have no parent in \"purchase_orders\""), "{found}");
+    ensure!(found.contains("1 row of \"po_lines\" without a parent in \"purchase_orders\""), "{found}");
     for rest in ["", "-wal", "-shm"] {
         let path = format!("{}{rest}", edge.db().display());
         if Path::new(&path).exists() {
@@ -126,7 +126,7 @@ fn compare_heals_what_capture_missed_over_its_own_link_and_through_the_daemon() 
     )?;
     let (said, json) = doctor(&edge, &["--compare"])?;
     ensure!(said.code == 0 && check(&json, "compare").0 == "ok", "{said:?}");
-    ensure!(check(&json, "compare po_lines").1.starts_with("equal; healed 1 rows"), "{json}");
+    ensure!(check(&json, "compare po_lines").1.starts_with("equal; healed 1 row"), "{json}");
     let good = "SELECT good_count FROM po_lines WHERE id = 1";
     ensure!(inspect::number(&hub.db(), good)? == 5, "it was handed in");
 
@@ -140,7 +140,7 @@ fn compare_heals_what_capture_missed_over_its_own_link_and_through_the_daemon() 
     )?;
     let (said, json) = doctor(&edge, &["--compare"])?;
     ensure!(
-        said.code == 0 && check(&json, "compare po_lines").1.starts_with("equal; healed 1 rows"),
+        said.code == 0 && check(&json, "compare po_lines").1.starts_with("equal; healed 1 row"),
         "{said:?}"
     );
     ensure!(

@@ -168,7 +168,7 @@ fn without_the_hub_unsent_work_keeps_it_unless_that_is_left_behind_by_name() -> 
     refused(
         &said,
         1,
-        &["packing-1 stays: 4 rows are not at the hub", "--force", "labels 700 new", "bags 15 changed"],
+        &["packing-1 stays: 4 rows not at the hub", "--force", "labels 700 new", "bags 15 changed"],
     )?;
     ensure!(edge.status()?["unsent"] == 4, "it still belongs to its hub");
     let held = rows(&file)?;

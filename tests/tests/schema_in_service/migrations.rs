@@ -175,7 +175,7 @@ fn a_migration_that_fails_leaves_nothing_and_the_one_before_it_stays() {
         ("UPDATE machines SET machine_name = 'same'", "UNIQUE constraint failed"),
         (
             "CREATE TABLE parts(id INTEGER PRIMARY KEY, m INTEGER REFERENCES machines(id)); INSERT INTO parts VALUES (1, 77)",
-            "without their parent",
+            "without a parent",
         ),
         ("ALTER TABLE counts DROP COLUMN id", "PRIMARY KEY"),
     ];

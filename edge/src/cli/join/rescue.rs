@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tt_protocol::counted::counted;
 use tt_protocol::token::Token;
 use tt_terminal::bar::Bar;
 
@@ -53,11 +54,11 @@ pub(super) fn rescue(place: &Place, token: &Token, db: Option<PathBuf>, json: bo
         return Ok(verdict(&rescued, salvaged.as_ref()));
     }
     println!(
-        "{} is now {}, device {}. {} rows that it still held are offered to the hub, which takes what it does not have.",
+        "{} is now {}, device {}. It still held {}: offered to the hub, which takes what it does not have.",
         db.display(),
         identity.name,
         identity.device,
-        rescued.rows
+        counted(rescued.rows, "row")
     );
     match handed_in {
         None => println!("All is handed in, and the file's rows are the hub's."),
@@ -74,8 +75,8 @@ fn verdict(rescued: &Rescued, salvaged: Option<&Salvaged>) -> ExitCode {
     }
     let illegible = salvaged.map(|salvaged| salvaged.illegible.as_slice()).unwrap_or_default();
     for Illegible { table, rows, found } in illegible {
-        let rows = rows.map_or("an unknown number of".to_owned(), |rows| rows.to_string());
-        eprintln!("tt-edge: NOT readable: \"{table}\", {rows} rows: {found}");
+        let rows = rows.map_or("an unknown number of rows".to_owned(), |rows| counted(rows, "row"));
+        eprintln!("tt-edge: NOT readable: \"{table}\", {rows}: {found}");
     }
     if rescued.lost.is_empty() {
         return if illegible.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

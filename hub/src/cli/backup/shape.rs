@@ -1,15 +1,17 @@
 //! How a backup looks on a terminal.
 
 use crate::backup::{CopyState, Listed, Placed};
+use tt_protocol::counted::counted;
 
 /// What was made, in words.
 pub(super) fn line(backup: &Listed, vaults: &[Placed]) -> String {
     let manifest = &backup.manifest;
     let rows: u64 = manifest.contents.program_rows().map(|(_, rows)| rows).sum();
     format!(
-        "{}: {} bytes, {rows} rows, version {}; {}\n",
+        "{}: {} bytes, {}, version {}; {}\n",
         manifest.id,
         manifest.bytes,
+        counted(rows, "row"),
         manifest.version,
         copies(backup, vaults)
     )

@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use serde_json::Value as Json;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::str::FromStr;
+use tt_protocol::counted::counted;
 
 /// Rounds in which what failed is tried again.
 const ROUNDS_MAX: usize = 10;
@@ -115,14 +116,17 @@ impl Desk<'_> {
             confirm(ids.len())?;
         }
         let tally = self.carry_out(&ids, decision)?;
-        self.print(&tally, &format!("{} of {} closed\n", tally.closed.len(), counted(ids.len())))?;
+        self.print(
+            &tally,
+            &format!("{} of {} closed\n", tally.closed.len(), counted(ids.len(), "conflict")),
+        )?;
         if tally.failed.is_empty() {
             return Ok(());
         }
         for (_, reason) in &tally.failed {
             eprintln!("tt-hub: {reason}");
         }
-        let (failed, all) = (tally.failed.len(), counted(ids.len()));
+        let (failed, all) = (tally.failed.len(), counted(ids.len(), "conflict"));
         Err(CliError::Refused(format!("{failed} of {all} could not be closed; the reasons are above")))
     }
 
@@ -214,13 +218,9 @@ impl Desk<'_> {
     }
 }
 
-fn counted(count: usize) -> String {
-    if count == 1 { "1 conflict".to_owned() } else { format!("{count} conflicts") }
-}
-
 /// Asks whether really everything is meant. A script says so with `--yes`.
 fn confirm(count: usize) -> Result<(), CliError> {
-    let all = counted(count);
+    let all = counted(count, "conflict");
     if !io::stdin().is_terminal() {
         return Err(CliError::Usage(format!(
             "`all` without --table, --device or --kind means {all}: add --yes if you mean that"

@@ -7,6 +7,7 @@ use crate::cli::output;
 use crate::restore::{Plan, Target};
 use crate::store::epoch::Begun;
 use std::fmt::Write as _;
+use tt_protocol::counted::counted;
 
 /// Backups to choose from, numbered from 1.
 pub(super) fn list(backups: &[&Listed], of: &Backups, now: i64) -> Vec<Vec<String>> {
@@ -66,7 +67,7 @@ pub(super) fn plan(label: &str, plan: &Plan, zone: &Zone) -> String {
             "Written at the hub itself since, and sent again by nobody; the safety copy keeps them:\n",
         );
         for (table, rows) in &plan.written_at_hub {
-            writeln!(text, "  {table}: {rows} rows").unwrap_or_default();
+            writeln!(text, "  {table}: {}", counted(*rows, "row")).unwrap_or_default();
         }
     }
     if !plan.not_cut.is_empty() {
@@ -75,8 +76,12 @@ pub(super) fn plan(label: &str, plan: &Plan, zone: &Zone) -> String {
             .unwrap_or_default();
     }
     if plan.conflicts_left > 0 {
-        writeln!(text, "{} open entries of the conflict list stay in the safety copy.", plan.conflicts_left)
-            .unwrap_or_default();
+        writeln!(
+            text,
+            "Of the conflict list, only the safety copy keeps {} that wait for a decision.",
+            counted(plan.conflicts_left, "entry")
+        )
+        .unwrap_or_default();
     }
     text
 }
@@ -106,6 +111,7 @@ fn devices(plan: &Plan, text: &mut String) {
                  sends what comes after.",
                 device.present
             ),
+            (Some(from), Some(to)) if from == to => writeln!(text, "{name} sends changeset {from} again."),
             (Some(from), Some(to)) => writeln!(text, "{name} sends changesets {from} to {to} again."),
             _ => writeln!(text, "{name} has nothing to send again."),
         }

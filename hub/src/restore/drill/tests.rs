@@ -135,7 +135,7 @@ fn rows_that_lack_their_parent_at_one_version_only_are_said_and_fail_nothing() {
     world.backup(Tier::Daily, 180);
     let drill = world.drill(3).unwrap();
     assert_eq!(drill.failed, None, "{drill:?}");
-    assert!(drill.notes[0].contains("1 rows of po_lines named a row that was not there"), "{drill:?}");
+    assert!(drill.notes[0].contains("1 row of po_lines named a row that was not there"), "{drill:?}");
 }
 
 #[test]
