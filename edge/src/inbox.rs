@@ -28,8 +28,11 @@ use std::path::{Path, PathBuf};
 
 /// Longer than any line of a scanner. What is longer is rejected without being held.
 const LINE_BYTES_MAX: usize = 64 * 1024;
-/// A file is one transaction, and programs wait while it goes in.
-const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// A file is one transaction, and programs wait while it goes in: some thirty thousand lines, and a second or two, which
+/// every program's patience with a busy file outlasts.
+pub(crate) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The same for whoever takes a file by hand at a time when no program writes.
+pub(crate) const LARGE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Reasons that are held and told one by one; of the others only the number is.
 const REASONS_MAX: usize = 1_000;
 
@@ -67,6 +70,9 @@ pub(crate) enum InboxError {
     /// SQLite failed, and not because of a line.
     #[error("the database could not be used: {0}; the file is tried again")]
     Sqlite(#[from] rusqlite::Error),
+    /// The device has none left, which is not the lines' fault.
+    #[error("the device has no free ids for its lines: {0}; the file is tried again")]
+    NoIds(String),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] config::ConfigError),

@@ -4,6 +4,7 @@ pub mod backlog;
 pub mod backup;
 pub mod figure;
 pub mod idle;
+pub mod inbox;
 pub mod journal;
 pub mod live;
 pub mod reseed;

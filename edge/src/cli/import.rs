@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tt_protocol::counted::counted;
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
@@ -33,6 +34,9 @@ pub(super) struct ImportArgs {
     /// Take it although its content went in before: these are other counts.
     #[arg(long)]
     again: bool,
+    /// Take a file of up to 256 MiB: programs on this device cannot write until it is in.
+    #[arg(long)]
+    large: bool,
 }
 
 pub(super) fn import(place: &Place, args: &ImportArgs, json: bool) -> Outcome {
@@ -47,9 +51,9 @@ pub(super) fn import(place: &Place, args: &ImportArgs, json: bool) -> Outcome {
         (_, config) => config?.unwrap_or_else(|| Config::empty(place.dir())),
     };
     let own = args.file.file_name().context("FILE must name a file")?.to_string_lossy().into_owned();
+    let path = args.file.canonicalize().with_context(|| format!("cannot read {}", args.file.display()))?;
     let mapping = mapping(args, &config, &own)?;
     let mut conn = record::open(&db).map_err(|source| DaemonError::Unusable { path: db, source })?;
-    let path = args.file.canonicalize().with_context(|| format!("cannot read {}", args.file.display()))?;
     let job = Job {
         path: &path,
         name: &own,
@@ -58,6 +62,7 @@ pub(super) fn import(place: &Place, args: &ImportArgs, json: bool) -> Outcome {
         again: args.again,
         equal_files: false,
         dry_run: args.dry_run,
+        large: args.large,
     };
     let verdict = inbox::import(&mut conn, &job, &mut |line, fields| {
         if args.dry_run && !json {
@@ -124,12 +129,15 @@ fn report(args: &ImportArgs, name: &str, (taken, kept): (&Taken, Option<&Path>),
     }
     tell(&taken.reasons, rejected);
     if args.dry_run {
-        println!("{lines} lines of {name} would go in, {rejected} would not. Nothing was written.");
+        println!(
+            "{} of {name} would go in, {rejected} would not. Nothing was written.",
+            counted(lines, "line")
+        );
         return;
     }
-    println!("{lines} lines of {name} are saved on this device, {rejected} did not fit.");
+    println!("Saved on this device: {} of {name}; {rejected} did not fit.", counted(lines, "line"));
     if let Some(kept) = kept {
-        println!("Those are in {}: put them right there, and import that file.", kept.display());
+        println!("What did not fit is in {}: put it right there, and import that file.", kept.display());
     }
 }
 
@@ -139,6 +147,6 @@ fn tell(reasons: &[Reason], rejected: u64) {
     }
     let more = rejected.saturating_sub(reasons.len() as u64);
     if more > 0 {
-        eprintln!("and {more} more lines");
+        eprintln!("and {more} more");
     }
 }

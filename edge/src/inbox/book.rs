@@ -2,6 +2,7 @@
 
 use super::Reason;
 use rusqlite::{Connection, OptionalExtension as _, Result};
+use tt_protocol::counted::counted;
 
 /// The tables of the book.
 pub(crate) const TABLES: &str = include_str!("import.sql");
@@ -40,8 +41,10 @@ impl Known {
     /// Why a file with its content does not go in.
     pub(crate) fn refusal(&self) -> String {
         format!(
-            "its content went in at {} UTC as {} ({} lines); if these are other counts, tt-edge import --again takes it",
-            self.at, self.name, self.lines
+            "its content went in at {} UTC as {} ({}); if these are other counts, tt-edge import --again takes it",
+            self.at,
+            self.name,
+            counted(self.lines, "line")
         )
     }
 }

@@ -124,8 +124,16 @@ impl Inbox {
             );
         };
         let equal_files = config.equal_files;
-        let job =
-            Job { path: &path, name, mapping, by_hand: false, again: false, equal_files, dry_run: false };
+        let job = Job {
+            path: &path,
+            name,
+            mapping,
+            by_hand: false,
+            again: false,
+            equal_files,
+            dry_run: false,
+            large: false,
+        };
         match import(conn, &job, &mut |_, _| {})? {
             Verdict::In(taken) => {
                 tracing::info!(file = %name, lines = taken.lines, rejected = taken.rejected, "a file of the inbox is in");

@@ -10,13 +10,14 @@ use super::lines::{Line, Lines};
 use super::opened::{Look, Opened};
 use super::table::Table;
 use super::unfit::{Strange, Unfit};
-use super::{FILE_BYTES_MAX, InboxError, REASONS_MAX, Reason};
+use super::{FILE_BYTES_MAX, InboxError, LARGE_BYTES_MAX, REASONS_MAX, Reason};
 use crate::clock;
 use crate::record::{self, Columns, RecordError};
 use rusqlite::{Connection, ErrorCode};
 use sha2::{Digest as _, Sha256};
 use std::io::{self, BufRead, Read as _};
 use std::path::Path;
+use tt_migrations::capture::triggers::NO_FREE_ID;
 
 /// What is to be done.
 pub(crate) struct Job<'j> {
@@ -34,6 +35,8 @@ pub(crate) struct Job<'j> {
     pub(crate) equal_files: bool,
     /// Nothing is written.
     pub(crate) dry_run: bool,
+    /// Programs may have to wait for long.
+    pub(crate) large: bool,
 }
 
 /// What became of a file.
@@ -88,8 +91,8 @@ pub(crate) fn import(
     tell: &mut dyn FnMut(u64, &Fields),
 ) -> Result<Verdict, InboxError> {
     let file = Opened::open(job.path)?;
-    if file.bytes() > FILE_BYTES_MAX {
-        return Ok(Verdict::Whole(Whole::because(&Strange::TooLarge)));
+    if let Some(strange) = too_large(file.bytes(), job.large) {
+        return Ok(Verdict::Whole(Whole::because(&strange)));
     }
     let (hash, is_utf16) = survey(&file)?;
     if is_utf16 {
@@ -113,6 +116,9 @@ pub(crate) fn import(
     let outcome = work.all(&mut lines, Shape::new(job.mapping, job.mapping.format(job.name)), tell);
     let strange = match outcome {
         Err(Stop::File(source)) => return Err(file.failed(source)),
+        Err(Stop::Sqlite(source)) if is_out_of_ids(&source) => {
+            return Err(InboxError::NoIds(source.to_string()));
+        }
         Err(Stop::Sqlite(source)) => return Err(source.into()),
         Err(Stop::Strange(strange)) => return Ok(Verdict::Whole(Whole::because(&strange))),
         Ok(()) => (lines.digest() != hash || !file.is_unchanged()?).then_some(()),
@@ -138,6 +144,14 @@ pub(crate) fn import(
         }
         Err(source) => Err(source.into()),
     }
+}
+
+/// Why a file of so many bytes does not go in.
+fn too_large(bytes: u64, large: bool) -> Option<Strange> {
+    if bytes > LARGE_BYTES_MAX {
+        return Some(Strange::TooLarge);
+    }
+    (bytes > FILE_BYTES_MAX && !large).then_some(Strange::Large)
 }
 
 /// The digest of a file, and whether it says that it is UTF-16.
@@ -314,8 +328,16 @@ impl Work<'_> {
 /// True when another line may well go in: the row is what SQLite, or a program's trigger, does not want.
 fn is_lines_fault(error: &rusqlite::Error) -> bool {
     use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch, Unknown};
+    if is_out_of_ids(error) {
+        return false;
+    }
     let code = error.sqlite_error_code();
     code.is_none_or(|code| matches!(code, ConstraintViolation | TypeMismatch | TooBig | Unknown))
+}
+
+/// True when the device must meet its hub before any such row can go in.
+fn is_out_of_ids(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(_, Some(text)) if text.starts_with(NO_FREE_ID))
 }
 
 /// The same failure, for whoever tries the whole file again.

@@ -74,7 +74,14 @@ pub(super) enum Strange {
     #[error("the file is UTF-16; save it as UTF-8")]
     Utf16,
     /// Larger than a transaction should be.
-    #[error("the file has more than {} MiB; cut it into smaller ones", super::FILE_BYTES_MAX / 1024 / 1024)]
+    #[error(
+        "the file has more than {} MiB, and programs would have to wait for long while it goes in; cut it into smaller \
+         ones, or take it with tt-edge import --large while nobody counts",
+        super::FILE_BYTES_MAX / 1024 / 1024
+    )]
+    Large,
+    /// Larger than any file that is taken.
+    #[error("the file has more than {} MiB; cut it into smaller ones", super::LARGE_BYTES_MAX / 1024 / 1024)]
     TooLarge,
     /// The header cannot be read.
     #[error("the header cannot be read: {0}")]

@@ -30,6 +30,9 @@ pub struct Trigger {
     pub guards_uniques: bool,
 }
 
+/// How the refusal of a row begins for which the device has no id: no fault of the row's.
+pub const NO_FREE_ID: &str = "TabletTracker Sync: this device has no free id left in";
+
 /// Device time in milliseconds, in SQL of any version.
 pub(super) const NOW: &str = "CAST((julianday() - 2440587.5) * 86400000.0 AS INTEGER)";
 
@@ -78,7 +81,7 @@ impl Text<'_> {
     /// moved or deleted the counter in `sqlite_sequence`. An id that the program gave has a note, save -1.
     fn after_insert(&self) -> Trigger {
         let message = format!(
-            "TabletTracker Sync: this device has no free id left in {}; nothing was written; start tt-edge so that it reserves new ids",
+            "{NO_FREE_ID} {}; nothing was written; start tt-edge so that it reserves new ids",
             self.table.name
         );
         let key = self.first_key();

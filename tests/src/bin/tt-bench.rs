@@ -6,7 +6,7 @@
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
-use tt_tests::bench::{backlog, backup, idle, journal, live, reseed, wire, writes};
+use tt_tests::bench::{backlog, backup, idle, inbox, journal, live, reseed, wire, writes};
 use tt_tests::node::Program;
 
 #[derive(Parser)]
@@ -39,6 +39,8 @@ enum What {
         #[arg(long, default_value_t = 2)]
         minutes: u32,
     },
+    /// A file of scanned lines, against the same lines into a plain file, and what a program waits meanwhile.
+    Inbox,
     /// Bytes of a changeset per row.
     Wire,
     /// A whole verified backup and a restore, against gzip alone.
@@ -86,6 +88,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         What::Backlog,
         What::Live,
         What::Idle { devices: 3, minutes: 2 },
+        What::Inbox,
         What::Backup { size: 400_000 },
         What::Journal { size: 400_000 },
         What::Reseed { size: 50 },
@@ -99,6 +102,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             What::Journal { size } => journal::measure(&program, cli.runs, cli.rows, size)?,
             What::Reseed { size } => reseed::measure(&program, cli.runs, size)?,
             What::Idle { devices, minutes } => idle::measure(&program, devices, minutes)?,
+            What::Inbox => inbox::measure(&program, cli.runs)?,
             What::Live => live::measure(&program, cli.runs)?,
         }
     }

@@ -63,7 +63,7 @@ fn a_table_is_named_on_the_line_and_the_daemon_hands_it_in() -> Done {
         &["no ordinary file"],
     )?;
     let said = edge.say(&["import", &file, "--table", "shipments", "--delimiter", ";"])?;
-    ensure!(said.code == 0 && said.out.contains("2 lines of rows.csv are saved"), "{said:?}");
+    ensure!(said.code == 0 && said.out.contains("Saved on this device: 2 lines of rows.csv"), "{said:?}");
     warehouse.agree(&[&edge])?;
     ensure!(inspect::number(&warehouse.hub.db(), "SELECT COUNT(*) FROM shipments")? == 2);
     Ok(())

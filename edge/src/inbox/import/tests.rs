@@ -54,6 +54,7 @@ impl Bench {
             again: false,
             equal_files: false,
             dry_run: false,
+            large: false,
         };
         change(&mut job);
         import(conn, &job, &mut |_, _| {})
@@ -109,7 +110,7 @@ fn a_content_goes_in_once_whatever_its_name_unless_a_person_says_so() {
     taken(bench.import(&rows, |_| {}).unwrap());
     assert!(why(bench.import(&rows, |_| {}).unwrap()).contains("went in at"));
     let copy = bench.file("4.csv", b"code,n\nx,1\n");
-    assert!(why(bench.import(&copy, |_| {}).unwrap()).contains("as 3.csv (1 lines)"));
+    assert!(why(bench.import(&copy, |_| {}).unwrap()).contains("as 3.csv (1 line)"));
     bench.number("SELECT 1");
     Connection::open(bench.db()).unwrap().execute_batch("DELETE FROM scans").unwrap();
     taken(bench.import(&copy, |job| job.equal_files = true).unwrap());
@@ -219,4 +220,34 @@ fn nothing_but_an_ordinary_file_is_read() {
         assert!(matches!(error, InboxError::NoFile(_)), "{error}");
     }
     assert_eq!(bench.scans(), 0);
+}
+
+#[test]
+fn a_large_file_is_taken_only_by_whoever_says_so() {
+    let bench = Bench::new();
+    let line = format!("{},100\n", "x".repeat(10_000));
+    let path = bench.file("large.csv", format!("code,n\n{}", line.repeat(450)).as_bytes());
+    let why = |outcome: Result<Verdict, InboxError>| match outcome.unwrap() {
+        Verdict::Whole(whole) => whole.why,
+        _ => panic!("nothing of it can go in"),
+    };
+    assert!(why(bench.import(&path, |_| {})).contains("4 MiB"), "and `--large` is named");
+    assert!(why(bench.import(&path, |job| job.large = true)).contains("no line of it"), "it was read");
+    assert!(matches!(too_large(crate::inbox::LARGE_BYTES_MAX + 1, true), Some(Strange::TooLarge)));
+}
+
+#[test]
+fn a_device_without_ids_rejects_no_line_and_the_file_waits() {
+    let bench = Bench::new();
+    let conn = Connection::open(bench.db()).unwrap();
+    conn.execute_batch(&format!(
+        "CREATE TRIGGER none_left AFTER INSERT ON scans WHEN NEW.id > 2
+         BEGIN SELECT RAISE(ABORT, '{NO_FREE_ID} scans'); END"
+    ))
+    .unwrap();
+    let path = bench.file("a.csv", b"code,n\na,1\nb,200\nc,3\nd,4\n");
+    assert!(matches!(bench.import(&path, |_| {}), Err(InboxError::NoIds(_))));
+    assert_eq!(bench.number("SELECT COUNT(*) FROM scans"), 0, "it goes in whole, when it does");
+    conn.execute_batch("DROP TRIGGER none_left").unwrap();
+    assert!(matches!(bench.import(&path, |_| {}), Ok(Verdict::In(Taken { lines: 3, rejected: 1, .. }))));
 }
