@@ -125,6 +125,12 @@ pub(super) fn reject(conn: &Connection, id: i64, place: &Place) -> Result<()> {
     conn.prepare_cached(sql)?.execute(values).map(drop)
 }
 
+/// True until the lines of a file that did not go in are kept.
+pub(super) fn has_rejected(conn: &Connection, id: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM _sync_import_rejected WHERE import = ?1)";
+    conn.query_row(sql, [id], |row| row.get(0))
+}
+
 /// Lines that did not go in, in their order.
 pub(super) fn rejected(
     conn: &Connection,

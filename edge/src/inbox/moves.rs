@@ -88,7 +88,7 @@ pub(super) fn reject(inbox: &Path, source: &Path, whole: &Whole) -> Result<PathB
     }
     let more = whole.rejected.saturating_sub(whole.reasons.len() as u64);
     if more > 0 {
-        text.push_str(&format!("and {more} more lines\n"));
+        text.push_str(&format!("and {more} more\n"));
     }
     // Reasons first: a file in `rejected/` always has them.
     write(&reasons_of(&target), |out| out.write_all(text.as_bytes()))?;
@@ -103,26 +103,39 @@ fn keep_rejected(
     source: Option<&Path>,
     id: i64,
 ) -> Result<Option<PathBuf>, InboxError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM _sync_import_rejected WHERE import = ?1)";
-    if !conn.query_row(sql, [id], |row| row.get::<_, bool>(0))? {
+    if !book::has_rejected(conn, id)? {
         return Ok(None);
     }
     let rejected = folder(inbox, REJECTED)?;
     let target = rejected.join(name_to_keep(conn, &rejected, id)?);
+    write_rejected(conn, &target, source, id)?;
+    Ok(Some(target))
+}
+
+fn write_rejected(
+    conn: &mut Connection,
+    target: &Path,
+    source: Option<&Path>,
+    id: i64,
+) -> Result<(), InboxError> {
     let mut reasons = Ok(Ok(0));
-    // One reading of the book: somebody else may settle the same file.
+    // One reading of the book: somebody else may settle the same file. Who has done so has written all of this, and
+    // the book has nothing of it any more.
     let tx = conn.transaction()?;
+    if !book::has_rejected(&tx, id)? {
+        return Ok(());
+    }
     if let Some(source) = source {
         let (file, known) = (Opened::open(source)?, book::read(&tx, id)?);
         let mut lines = Ok(Ok(0));
-        write(&target, |out| {
+        write(target, |out| {
             copy(&file, (0, known.header), out)?;
             lines = book::rejected(&tx, id, |place| copy(&file, (place.first, place.past), out));
             Ok(())
         })?;
-        lines?.map_err(|error| failed("write", &target, error))?;
+        lines?.map_err(|error| failed("write", target, error))?;
     }
-    let path = reasons_of(&target);
+    let path = reasons_of(target);
     write(&path, |out| {
         reasons = book::rejected(&tx, id, |place| {
             writeln!(out, "line {}: {}", place.reason.line, place.reason.reason)
@@ -130,7 +143,7 @@ fn keep_rejected(
         Ok(())
     })?;
     reasons?.map_err(|error| failed("write", &path, error))?;
-    Ok(Some(target))
+    Ok(())
 }
 
 /// The name is noted before it is used, so that a second try writes the same file and not another one.
@@ -231,4 +244,29 @@ fn reasons_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".reasons");
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::Reason;
+
+    #[test]
+    fn whoever_comes_after_another_has_settled_leaves_what_that_one_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, target) = (folder.path().join("scans.csv"), folder.path().join("kept.csv"));
+        fs::write(&source, "code\nbad\n").unwrap();
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(book::TABLES).unwrap();
+        let id = book::note(&conn, ("scans.csv", &[0; 32], 9), true, 0).unwrap();
+        book::note_header(&conn, id, 5).unwrap();
+        let reason = Reason { line: 2, reason: "no such code".to_owned() };
+        book::reject(&conn, id, &book::Place { first: 5, past: 9, reason }).unwrap();
+        for _ in 0..2 {
+            write_rejected(&mut conn, &target, Some(&source), id).unwrap();
+            assert_eq!(fs::read_to_string(&target).unwrap(), "code\nbad\n");
+            assert_eq!(fs::read_to_string(reasons_of(&target)).unwrap(), "line 2: no such code\n");
+            book::settle(&conn, id).unwrap();
+        }
+    }
 }
