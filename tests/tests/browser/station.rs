@@ -97,7 +97,7 @@ fn scans_fill_their_fields_offline_and_the_count_arrives_at_the_hub() -> Done {
     story.fill(&[("employee", "Ana")])?;
     story.focus("displays")?;
     story.types("12")?;
-    for code in ["ACC Blue 4ct", "BAG-2", "BOX-1", "7700000000001"] {
+    for code in ["ACC Blue 4ct", "]C1BAG-2", "BOX-1", "7700000000001", "BAG-123456789"] {
         story.focus("displays")?;
         story.browser.press(&format!("{code}{ENTER}"))?;
     }
@@ -125,6 +125,54 @@ fn a_double_tap_counts_once() -> Done {
         "the next form knows who counts"
     );
     Ok(())
+}
+
+#[test]
+fn a_second_tab_with_the_same_form_neither_loses_a_count_nor_counts_twice() -> Done {
+    let Some(story) = Story::begin(820, 1180)? else { return Ok(()) };
+    story.packaged("7700000000004", "5")?;
+    let draft = story.browser.run("return localStorage.getItem('tt-draft')")?;
+    // As a tab that was opened while the form was half filled, and is looked at only now.
+    let second_tab = || -> Done {
+        story.browser.run(&format!("localStorage.setItem('tt-draft', {draft})"))?;
+        story.open()?;
+        story.browser.until("document.querySelectorAll('#list > .hub, #list > .here').length > 0")
+    };
+    let save = || story.browser.run("document.querySelector('#save').click()").map(drop);
+    save()?;
+    second_tab()?;
+    save()?;
+    story.browser.until("document.querySelector('[name=displays]').value === ''")?;
+    ensure!(inspect::number(&story.edge.db(), COUNTED)? == 5, "the same count is the same count");
+    second_tab()?;
+    story.fill(&[("receipt", "7700000000005"), ("displays", "7")])?;
+    save()?;
+    story.browser.until("document.querySelector('#question').open")?;
+    story.browser.run("document.querySelector('#question-yes').click()")?;
+    until_number(&story.edge.db(), COUNTED, 12)
+}
+
+#[test]
+fn a_device_that_cannot_save_is_not_called_saved() -> Done {
+    let Some(story) = Story::begin(820, 1180)? else { return Ok(()) };
+    story.status("At the hub.")?;
+    // As the daemon answers while its disk is full.
+    story.browser.run(
+        "window.true_fetch = fetch;
+         fetch = async () => new Response(JSON.stringify({ error: 'busy', message: 'full' }), { status: 503 })",
+    )?;
+    story.packaged("7700000000006", "5")?;
+    story.browser.run("document.querySelector('#save').click()")?;
+    story.status("This device cannot save just now")?;
+    story.browser.run("fetch = window.true_fetch")?;
+    story.status("At the hub.")?;
+    until_number(&story.warehouse.hub.db(), COUNTED, 5)?;
+    // What the person was asked and has not answered is not saved either.
+    story.packaged("7700000000006", "1")?;
+    story.browser.run("document.querySelector('#save').click()")?;
+    story.browser.until("document.querySelector('#question').open")?;
+    story.open()?;
+    story.status("Not saved: 1.")
 }
 
 #[test]

@@ -235,13 +235,15 @@ function entryOf(found, counters) {
 }
 
 // A scanned code: a product, a tablet type, a machine, a box, a bag, else the receipt. Gives what it was.
-export function scan(code, field) {
+export function scan(told, field) {
+  const code = told.replace(/^\][a-z][0-9a-z]/i, ""); // some scanners name the kind of barcode before it, as ]C1
   const same = (one) => one.toLowerCase() === code.toLowerCase();
   const placed = code.match(/^(box|caja|bag|bolsa)[-_:# ]*(\d{1,7})$/i);
   const machine = draft.kind === "machine" && catalog.machines.find((one) => same(one.name));
   const listed = ["product", "tablet", "employee"].map((name) => [name, options(name).find(same)]).find(([name, value]) => value && input(name));
   let name, value;
   if (machine) return focus("m" + machine.id) && { name: "machine", value: machine.name };
+  if (!placed && /^(box|caja|bag|bolsa)[-_:# ]*\d+$/i.test(code)) return null;
   if (placed) [name, value] = [/^(box|caja)$/i.test(placed[1]) ? "box" : "bag", placed[2]];
   else if (listed) [name, value] = listed;
   else if (input("receipt")) [name, value] = ["receipt", code.replace(/^(receipt|recibo)[-_:# ]+/i, "")];

@@ -2,6 +2,7 @@
 import { digits, lang, say } from "/words.js";
 import { make } from "/forms.js";
 
+const NOTE = 80; // signs of a note that are shown here
 const PARTS = ["cases", "displays", "packs", "loose", "reopened", "damaged", "tablets"];
 
 export function draw(kept, entries, on) {
@@ -27,7 +28,8 @@ function itemOf(one, where, on) {
   const places = ["receipt", "box", "bag"].filter((name) => count[name] != null && count[name] !== "").map((name) => `${say(name)} ${count[name]}`);
   const kind = where === "here" ? "wait" : where;
   item.append(make("span", "what", `${count.product ?? count.tablet} · ${numbers.join(", ")}`), make("span", "where " + kind, say(where)));
-  item.append(make("span", "detail", [time, employee, ...places, notes].filter(Boolean).join(" · ")), make("span"));
+  const note = notes?.length > NOTE ? notes.slice(0, NOTE) + "…" : notes;
+  item.append(make("span", "detail", [time, employee, ...places, note].filter(Boolean).join(" · ")), make("span"));
   if (one.problem) item.append(make("p", "wrong", say(one.problem.error)));
   const buttons = make("div", "buttons");
   const button = (word, act) => {

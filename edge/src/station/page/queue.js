@@ -27,6 +27,9 @@ export function keep(key, entry, at = Date.now()) {
 
 export function drop(key) { localStorage.removeItem(PREFIX + key); changed(); }
 
+// The daemon was asked more than once and takes nothing: its disk may be full, or its file locked.
+export const isStuck = () => failures > 1;
+
 // Asks the daemon; null when it does not answer or cannot just now.
 export async function ask(path, body) {
   try {
@@ -51,6 +54,7 @@ export async function send() {
     // The person may have taken it back into the form, or another tab may have sent it.
     if (!localStorage.getItem(PREFIX + one.key)) continue;
     if (answer.ok) {
+      failures = 0;
       drop(one.key);
       asked({ ...one, saved: true });
     } else {
@@ -60,6 +64,8 @@ export async function send() {
     }
   }
   busy = false;
-  if (silent) timer = setTimeout(send, PAUSES[Math.min(failures++, PAUSES.length - 1)]);
-  else if (kept().some((one) => !one.problem)) timer = setTimeout(send, 0);
+  if (silent) {
+    timer = setTimeout(send, PAUSES[Math.min(failures++, PAUSES.length - 1)]);
+    changed();
+  } else if (kept().some((one) => !one.problem)) timer = setTimeout(send, 0);
 }

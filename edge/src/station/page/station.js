@@ -9,11 +9,14 @@ const $ = (selector) => document.querySelector(selector);
 let now = null, answers = true, machines = [], lastKey = "";
 
 function status() {
-  const kept = queue.kept().length;
+  const all = queue.kept();
+  const [kept, asked] = [all.length, all.filter((one) => one.problem).length];
   const waiting = now?.waiting ?? 0;
   let state = "hub", words = say("athub");
   if (!answers) [state, words] = ["lost", say("lost", digits(kept))];
   else if (!now) [state, words] = ["alone", "…"];
+  else if (kept > asked && queue.isStuck()) [state, words] = ["lost", say("stuck", digits(kept - asked))];
+  else if (asked) [state, words] = ["lost", say("asked", digits(asked))];
   else if (now.refused) [state, words] = ["stopped", say("stopped")];
   else if (!now.connected) [state, words] = ["alone", waiting ? say("offlinewaiting", digits(waiting)) : say("offline")];
   else if (waiting) [state, words] = ["wait", say("waiting", digits(waiting))];
@@ -57,8 +60,16 @@ function decide(question, yes, no) {
   });
 }
 
-function submit(key, entry, correcting) {
+// Two tabs that begin with the same draft have the same key. What is counted under it already is this count or another
+// one, and only the person knows that another one is meant.
+async function submit(key, entry, correcting) {
   if (correcting) return amend(key, entry);
+  const used = [...queue.kept(), ...(now?.entries ?? [])].find((one) => one.key === key);
+  if (used) {
+    if (same(used.entry, entry)) return forms.renew(), tell(say(answers ? "saved" : "kept"));
+    if (!await decide("key-used", "yes", "no")) return;
+    key = queue.newKey();
+  }
   lastKey = key;
   try {
     queue.keep(key, entry);
@@ -68,6 +79,13 @@ function submit(key, entry, correcting) {
   forms.renew();
   queue.send();
   if (!answers) tell(say("kept"));
+}
+
+// The daemon fills in what was left out, and knows whether somebody was asked.
+function same(one, other) {
+  const told = ({ employee, day, notes, count }) => JSON.stringify(Object.entries({ employee, day, notes, ...count })
+    .filter(([, value]) => value).map(([name, value]) => [name, JSON.stringify(value)]).sort());
+  return told(one) === told(other);
 }
 
 // The daemon has taken an entry, or says what is wrong with it.

@@ -15,6 +15,8 @@ const WORDS = {
     athub: "At the hub.", waiting: (n) => `Saved on this device. ${n} waiting for the hub.`, offline: "No connection: keep counting.",
     offlinewaiting: (n) => `No connection: keep counting. ${n} saved on this device, waiting for the hub.`,
     lost: (n) => `This device does not answer: keep counting. ${n} kept on this screen.`,
+    stuck: (n) => `This device cannot save just now: tell your supervisor. ${n} kept on this screen.`,
+    asked: (n) => `Not saved: ${n}. Look below what is asked.`,
     stopped: "The hub has stopped this device: tell your supervisor. Counts stay saved here.",
     needed: "Fill this in.", notnumber: "Only digits, at most 7.", notlisted: "Choose one from the list.", onemachine: "Give at least one counter.",
     scanned: (what, value) => `Scanned: ${what} ${value}`, scanunknown: (code) => `This code fits no field here: ${code}`,
@@ -25,6 +27,7 @@ const WORDS = {
     "not-today": "Only today’s counts can be corrected here.", gone: "This count was removed elsewhere: look at it in the program.",
     unknown: "Not known on this device: choose from the list.", invalid: "Please check the numbers.", "too-much": "These numbers are too large.",
     "no-table": "Counting is not possible on this device: its file was made by another program.", busy: "The device is busy. Try again.",
+    "key-used": "A count with other numbers was saved from this form already. Save this one as well?",
     noanswer: "This device does not answer. Nothing was changed. Try again.", ask: "Please look at this count", retrying: "trying again",
   },
   es: {
@@ -42,6 +45,8 @@ const WORDS = {
     athub: "En la central.", waiting: (n) => `Guardado en este equipo. ${n} en espera de la central.`, offline: "Sin conexión: siga contando.",
     offlinewaiting: (n) => `Sin conexión: siga contando. ${n} guardados en este equipo, en espera de la central.`,
     lost: (n) => `Este equipo no responde: siga contando. ${n} en esta pantalla.`,
+    stuck: (n) => `Este equipo no puede guardar ahora: avise a su supervisor. ${n} en esta pantalla.`,
+    asked: (n) => `Sin guardar: ${n}. Vea abajo qué se pregunta.`,
     stopped: "La central detuvo este equipo: avise a su supervisor. Los conteos quedan guardados aquí.",
     needed: "Complete este campo.", notnumber: "Solo dígitos, máximo 7.", notlisted: "Elija uno de la lista.", onemachine: "Indique al menos un contador.",
     scanned: (what, value) => `Escaneado: ${what} ${value}`, scanunknown: (code) => `Este código no corresponde a ningún campo: ${code}`,
@@ -52,6 +57,7 @@ const WORDS = {
     "not-today": "Aquí solo se corrigen los conteos de hoy.", gone: "Este conteo se eliminó en otro lugar: véalo en el programa.",
     unknown: "No se conoce en este equipo: elija de la lista.", invalid: "Revise los números.", "too-much": "Estos números son demasiado grandes.",
     "no-table": "En este equipo no se puede contar: su archivo es de otro programa.", busy: "El equipo está ocupado. Intente de nuevo.",
+    "key-used": "Desde este formulario ya se guardó un conteo con otros números. ¿Guardar también este?",
     noanswer: "Este equipo no responde. Nada cambió. Intente de nuevo.", ask: "Revise este conteo", retrying: "reintentando",
   },
 };
