@@ -102,7 +102,72 @@ fn a_phone_is_wide_enough() -> Done {
         )?;
         let over = browser.run("return document.documentElement.scrollWidth - window.innerWidth")?;
         ensure!(over.as_i64().is_some_and(|over| over <= 0), "{width}: {over} pixels stand out");
+        let taller = browser.run(
+            "const height = (what) => document.querySelector(`#calendar tbody ${what}`).offsetHeight;
+             return height('th') - height('.cell')",
+        )?;
+        ensure!(
+            taller.as_i64().is_some_and(|taller| taller < 8),
+            "{width}: a tier's name is broken, {taller}"
+        );
+        let unseen = "const box = document.querySelector('#calendar').closest('.scroll');
+                      return box.scrollWidth - box.clientWidth - Math.round(box.scrollLeft)";
+        ensure!(
+            browser.run(unseen)?.as_i64().is_some_and(|unseen| unseen <= 1),
+            "{width}: today is out of sight"
+        );
     }
     warehouse.stop_hub()?;
-    browser.until("!document.getElementById('silent').hidden")
+    browser.until("!document.getElementById('silent').hidden")?;
+    browser.run("document.getElementById('backup').click(); document.getElementById('ask-yes').click()")?;
+    browser.until("document.getElementById('said').textContent.startsWith('The hub does not answer')")
+}
+
+#[test]
+fn an_answer_never_stands_under_another_question() -> Done {
+    let Some(browser) = Browser::start()? else { return Ok(()) };
+    let warehouse = Warehouse::open()?;
+    browser.open(&page(&warehouse)?)?;
+    let ask = |table: &str| {
+        browser.run(&format!(
+            "const form = document.getElementById('history'); form.elements.table.value = '{table}';
+             form.elements.key.value = '1'; form.requestSubmit()"
+        ))
+    };
+    ask("po_lines")?;
+    browser.until("document.getElementById('changes').textContent.includes('Nothing has happened')")?;
+    ask("nowhere")?;
+    browser.until("document.getElementById('said').textContent.includes('nowhere')")?;
+    ensure!(browser.run("return document.getElementById('changes').textContent")? == "");
+    ask("po_lines")?;
+    browser.until("document.getElementById('changes').textContent.includes('Nothing has happened')")?;
+    ensure!(browser.run("return document.getElementById('said').textContent")? == "");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_token_is_asked_for_again_and_the_right_one_lets_in() -> Done {
+    let Some(browser) = Browser::start()? else { return Ok(()) };
+    let mut warehouse = Warehouse::open()?;
+    warehouse.stop_hub()?;
+    let settings = warehouse.hub.dir.join("hub.toml");
+    let text = std::fs::read_to_string(&settings)?;
+    std::fs::write(&settings, text.replace("http_names = []", "http_names = [\"hub.example.com\"]"))?;
+    warehouse.serve()?;
+    browser.open(&page(&warehouse)?)?;
+    let token = std::fs::read_to_string(warehouse.hub.dir.join("http.token"))?;
+    browser.until("document.getElementById('ask').open")?;
+    let give = |token: &str| {
+        let token = Json::from(token);
+        browser.run(&format!(
+            "document.querySelector('#ask input').value = {token}; document.getElementById('ask-yes').click()"
+        ))
+    };
+    give("wrong")?;
+    browser.until(
+        "document.getElementById('ask').open
+         && document.getElementById('ask-text').textContent.startsWith('That did not work')",
+    )?;
+    give(token.trim())?;
+    browser.until("document.getElementById('verdict').dataset.state !== 'unknown'")
 }

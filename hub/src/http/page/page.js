@@ -30,12 +30,15 @@ function span(seconds) {
 }
 
 const ago = (ms) => (ms === null || ms === undefined ? "–" : `${span((now - ms) / 1000)} ago`);
+const counted = (count, noun) => (count === 1 ? `1 ${noun}` : `${count} ${noun}s`);
 const gib = (bytes) => (bytes === null ? "–" : `${(bytes / 2 ** 30).toFixed(1)} GiB`);
 const say = (text) => { $("said").textContent = text; };
 
 async function api(path, body) {
   const options = body === undefined ? {} : { method: "POST", headers: { "X-TT-Hub": "1", "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const answer = await fetch(path, options);
+  const answer = await fetch(path, options).catch(() => {
+    throw new Error(body === undefined ? "The hub does not answer." : "The hub does not answer: whether that was done is seen when it is back.");
+  });
   const told = await answer.json().catch(() => ({}));
   if (answer.status === 401 && path !== "/login") {
     await login();
@@ -70,9 +73,12 @@ function ask(title, text, yes, fields = []) {
 // One question for all that were refused at the same time.
 function login() {
   token ??= (async () => {
-    const given = await ask("Log in", "This hub asks for the token in http.token of its folder.", "Log in", [["token", "Token", "", "password"]]);
-    if (given === null) throw new Error("not logged in");
-    await api("/login", given);
+    for (let why = "This hub asks for the token in http.token of its folder."; why !== ""; ) {
+      const given = await ask("Log in", why, "Log in", [["token", "Token", "", "password"]]);
+      if (given === null) throw new Error("Not logged in: reload this page to be asked again.");
+      why = await api("/login", given).then(() => "", (error) => `That did not work: ${error.message}.`);
+    }
+    say("");
     watch();
   })().finally(() => { token = null; });
   return token;
@@ -109,7 +115,7 @@ function overview(told) {
   const lag = Object.fromEntries((told.journal.lag || []).map((one) => [one.vault, one]));
   const row = (vault) => {
     const behind = lag[vault.name] || {};
-    const late = behind.problem || (behind.versions ? `${behind.versions} versions, ${span(behind.seconds)}` : "in step");
+    const late = behind.problem || (behind.versions ? `${counted(behind.versions, "version")}, ${span(behind.seconds)}` : "in step");
     const read = vault.scrubbed ? ago(vault.scrubbed * 1000) : "–";
     return el("tr", {}, ...[vault.name, gib(vault.free), read, late].map((cell) => el("td", {}, cell)));
   };
@@ -142,8 +148,8 @@ function device(edge) {
     el("h3", {}, name, el("small", { class: "state" }, MARKS[edge.state]), el("small", {}, edge.role), spark(edge.traffic)),
     edge.blocked && el("p", { class: "reason" }, edge.blocked),
     edge.reseed_ordered ? el("p", {}, "A reseed is ordered and not done yet.") : null,
-    el("dl", {}, fact("Not sent", edge.unsent === null ? "–" : `${edge.unsent} rows`), fact("Oldest of them", span(edge.oldest_unsent_s)),
-      fact("Not received", edge.behind === null ? "–" : `${edge.behind} versions`), fact("Clock", clock === null ? "–" : `${clock > 0 ? "+" : ""}${clock} ms${Math.abs(clock) > 2000 ? " – set it" : ""}`),
+    el("dl", {}, fact("Not sent", edge.unsent === null ? "–" : counted(edge.unsent, "row")), fact("Oldest of them", span(edge.oldest_unsent_s)),
+      fact("Not received", edge.behind === null ? "–" : counted(edge.behind, "version")), fact("Clock", clock === null ? "–" : `${clock > 0 ? "+" : ""}${clock} ms${Math.abs(clock) > 2000 ? " – set it" : ""}`),
       fact("Schema", plain(edge.schema)), fact("Seen", ago(edge.last_seen)), fact("Address", plain(edge.address))),
     edge.state === "revoked" ? null : el("p", { class: "row" },
       el("button", { type: "button", on: () => act(`Reseed ${name}?`, "It hands in what it has, then takes all rows from the hub anew. Its programs go on.", "Reseed", "/api/reseed", { name }) }, "Reseed…"),
@@ -211,6 +217,9 @@ async function calendar() {
   draw($("calendar"), [
     el("thead", {}, el("tr", {}, el("td"), ...told.days.map((day) => el("th", { scope: "col", title: day }, day.slice(8))))),
     el("tbody", {}, ...["hourly", "daily", "weekly", "monthly", "yearly"].map(row))]);
+  // Where it is wider than the screen, today is what is looked for.
+  if (!calendar.drawn) $("calendar").closest(".scroll").scrollLeft = 1e6;
+  calendar.drawn = true;
 }
 
 function day_of(cell) {
@@ -255,6 +264,7 @@ setInterval(() => {
 function form(id, work) {
   $(id).addEventListener("submit", async (event) => {
     event.preventDefault();
+    say("");
     try { await work(new FormData($(id))); } catch (error) { say(error.message); }
   });
 }
@@ -263,9 +273,14 @@ for (const [id, reset] of [["edge-filter", () => { place.offset = 0; }], ["confl
   $(id).addEventListener("input", () => { reset(); refresh(); });
   form(id, async () => refresh());
 }
-form("history", async (data) => row_history(await api(`/api/history?${new URLSearchParams([...data])}`)));
+// What an earlier question came to never stands under a new one.
+form("history", async (data) => {
+  $("changes").replaceChildren();
+  row_history(await api(`/api/history?${new URLSearchParams([...data])}`));
+});
 form("preview", async (data) => {
   const what = data.get("what");
+  $("plan").hidden = true;
   const told = await api("/api/restore/preview", /^[0-9]/.test(what) ? { at: what } : { what });
   const plan = told.plan;
   const tables = Object.entries(plan.tables).map(([name, change]) => `${name}: ${change.added} come back, ${change.removed} go, ${change.changed} change`);
