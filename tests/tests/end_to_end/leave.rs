@@ -185,7 +185,7 @@ fn without_the_hub_unsent_work_keeps_it_unless_that_is_left_behind_by_name() -> 
 /// Dies at any moment and is typed again. `TT_LEAVE_SEEDS` plays more than a few.
 #[test]
 fn a_leave_that_was_killed_at_any_moment_goes_on() -> Done {
-    let rounds: u64 = std::env::var("TT_LEAVE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let rounds: u64 = std::env::var("TT_LEAVE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let (warehouse, original) = begin()?;
     let before = schema(&original)?;
     for seed in 1..=rounds {
