@@ -27,7 +27,7 @@ function itemOf(one, where, on) {
   for (const each of count.machines ?? []) numbers.push(`${on.machine(each.machine)} ${digits(each.counter)}`);
   const places = ["receipt", "box", "bag"].filter((name) => count[name] != null && count[name] !== "").map((name) => `${say(name)} ${count[name]}`);
   const kind = where === "here" ? "wait" : where;
-  item.append(make("span", "what", `${count.product ?? count.tablet} · ${numbers.join(", ")}`), make("span", "where " + kind, say(where)));
+  item.append(make("span", "what", [count.product ?? count.tablet, numbers.join(", ")].filter(Boolean).join(" · ")), make("span", "where " + kind, say(where)));
   const note = notes?.length > NOTE ? notes.slice(0, NOTE) + "…" : notes;
   item.append(make("span", "detail", [time, employee, ...places, note].filter(Boolean).join(" · ")), make("span"));
   if (one.problem) item.append(make("p", "wrong", say(one.problem.error)));
