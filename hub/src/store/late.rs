@@ -12,7 +12,7 @@ mod asleep;
 
 use super::conflict::Entry;
 use super::merge::{Context, Merge};
-use super::{MergeError, StoreError, conflict, journaled, once, trash};
+use super::{MergeError, StoreError, alias, conflict, journaled, once, trash};
 use crate::devices;
 use crate::journal::record::What;
 pub(super) use asleep::Asleep;
@@ -24,7 +24,7 @@ use tt_migrations::replica::{Replica, Tracked};
 use tt_migrations::row::{self, Key};
 use tt_migrations::state;
 use tt_migrations::value::bound;
-use tt_protocol::change::Kind;
+use tt_protocol::change::{Kind, decode_piece};
 use tt_protocol::number::{EdgeId, Epoch, Millis, Version};
 use tt_protocol::pieces::PieceBuilder;
 use tt_protocol::policy::Policy;
@@ -83,7 +83,7 @@ pub(super) fn release(
     }
     for late in waiting.values().filter(|late| late.waits) {
         let Some(tracked) = replica.get(&late.table) else { continue };
-        if late.is_ready(conn, tracked)? {
+        if late.is_ready(conn, replica, tracked)? {
             conflict::reopen(conn, late.id, "the delete waits: the row is not what the device deleted")?;
         }
     }
@@ -108,7 +108,7 @@ fn pass(
         if late.waits && late.is_deleted(conn, tracked)? {
             conflict::close_again(conn, id, "deleted already", now.0)?;
             has_moved = true;
-        } else if !late.is_ready(conn, tracked)? {
+        } else if !late.is_ready(conn, replica, tracked)? {
             asleep.put(replica, tracked, &late);
         } else if merged(conn, replica, policy, version, now, &late)? {
             has_moved = true;
@@ -188,12 +188,17 @@ impl Late {
         Ok(row::read(conn, tracked, &key)?.is_none() && trash::find(conn, tracked, &key)?.is_some())
     }
 
-    /// A change has its row now, a child its parents, and nobody else has the child's key.
-    fn is_ready(&self, conn: &Connection, tracked: &Tracked) -> Result<bool> {
+    /// A change has its row now, a child its parents, and nobody else has the child's key. In place of a row there may
+    /// be the twin that stays: devices came in another order, and so it is another one than the first time.
+    fn is_ready(&self, conn: &Connection, replica: &Replica, tracked: &Tracked) -> Result<bool> {
         let Some(key) = self.key(tracked) else { return Ok(false) };
         let present = row::read(conn, tracked, &key)?.is_some();
-        if self.work.is_some() || present {
-            return Ok(self.work.is_some() && present);
+        if let Some(work) = &self.work {
+            // What was deleted is not the twin.
+            return Ok(present || !deletes(work) && alias::find(conn, tracked, &key)?.is_some());
+        }
+        if present {
+            return Ok(false);
         }
         for foreign in &tracked.table.foreign_keys {
             let values: Vec<&Value> = foreign.columns.iter().filter_map(|name| self.value(name)).collect();
@@ -207,8 +212,14 @@ impl Late {
                 ident(&foreign.parent),
                 at.join(" AND ")
             );
-            let values = params_from_iter(bound(values.into_iter().map(Value::as_ref)));
-            if !conn.prepare_cached(&sql)?.query_row(values, |row| row.get::<_, bool>(0))? {
+            let bound = params_from_iter(bound(values.iter().map(|value| value.as_ref())));
+            if conn.prepare_cached(&sql)?.query_row(bound, |row| row.get::<_, bool>(0))? {
+                continue;
+            }
+            let parent = replica.get(&foreign.parent).filter(|parent| parent.key_is(&foreign.parent_columns));
+            let values: Key = values.into_iter().cloned().collect();
+            let twin = parent.map(|parent| alias::find(conn, parent, &values)).transpose()?.flatten();
+            if twin.is_none() {
                 return Ok(false);
             }
         }
@@ -225,6 +236,14 @@ impl Late {
         builder.push(Kind::Insert, &tracked.table.name, tracked.keys(), &names, row);
         builder.finish()
     }
+}
+
+/// Whether a change takes its row away.
+fn deletes(work: &[Vec<u8>]) -> bool {
+    let is_delete = |piece: &Vec<u8>| {
+        decode_piece(piece).is_ok_and(|changes| changes.iter().any(|change| change.kind == Kind::Delete))
+    };
+    work.iter().any(is_delete)
 }
 
 #[cfg(test)]

@@ -91,3 +91,22 @@ fn two_deletes_of_one_row_wait_for_it_together() {
     let waiting = "SELECT count(*) FROM _sync_conflict WHERE decision = 'waits for its row'";
     assert_eq!(story.on(HUB, waiting), "0");
 }
+
+/// Both devices make the same order, and the first one's stays. The second counts on it and makes a line under it. The
+/// hub that was put back hears the second device first: there its own order stays, and what it did to the other one
+/// comes before anybody knows that the two are one.
+#[test]
+fn what_was_done_to_the_survivor_of_twins_goes_to_the_one_that_survives_now() {
+    let mut story = Story::begin();
+    let copy = story.world.copy_hub();
+    story.write(FIRST, "INSERT INTO orders(number, good) VALUES ('N', 5)");
+    story.write(SECOND, "INSERT INTO orders(number, good) VALUES ('N', 7)").meet();
+    let line = "INSERT INTO lines(order_id, note) SELECT id, 'child' FROM orders WHERE number = 'N'";
+    story.write(SECOND, line).write(SECOND, "UPDATE orders SET good = good + 2 WHERE number = 'N'").meet();
+    story.put_back(&copy).meet();
+    let all = "SELECT o.good, l.note FROM orders o LEFT JOIN lines l ON l.order_id = o.id WHERE number = 'N'";
+    for node in NODES {
+        assert_eq!(story.on(node, all), "14|child", "on {node}");
+    }
+    assert_eq!(story.on(HUB, OPEN), "-", "nobody has to decide anything");
+}
