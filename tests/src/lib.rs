@@ -7,4 +7,6 @@ pub mod inspect;
 pub mod node;
 pub mod relay;
 pub mod sim;
+pub mod soak;
 pub mod writer;
+pub mod wrong_clock;

@@ -5,15 +5,28 @@
 
 use anyhow::{Context as _, bail};
 use serde_json::Value as Json;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that should happen soon, on a slow and busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// When the line is `PROGRAM hub …` or `PROGRAM edge …`, is `tt-hub …` or `tt-edge …` and gives how that ended.
+#[must_use]
+pub fn as_daemon(args: &[OsString]) -> Option<ExitCode> {
+    // The line as the program itself would have been called.
+    let called = |name: &str| std::iter::once(name.into()).chain(args.iter().skip(2).cloned());
+    match args.get(1)?.to_str()? {
+        "hub" => Some(tt_hub::cli::run(called("tt-hub"))),
+        "edge" => Some(tt_edge::cli::run(called("tt-edge"))),
+        _ => None,
+    }
+}
 
 /// The program that plays hubs and edges.
 #[derive(Clone, Debug)]

@@ -17,6 +17,9 @@ use std::time::Duration;
 const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// How often a quiet relay looks whether it should end.
 const LOOK: Duration = Duration::from_millis(200);
+/// After so many looks without an answer the way back of a device is closed: more than a minute and a half, which no
+/// link survives in silence. The next packet opens another.
+const LOOKS_MAX: u32 = 500;
 
 /// A running relay; dropping it ends it.
 pub struct Relay {
@@ -143,7 +146,7 @@ impl Drop for Relay {
 
 /// From devices to the hub; one upstream socket per device.
 fn forward(socket: &UdpSocket, state: &Arc<State>) {
-    let mut upstream: HashMap<(SocketAddr, u64), UdpSocket> = HashMap::new();
+    let mut upstream: HashMap<(SocketAddr, u64), Way> = HashMap::new();
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     // Only a refused timeout could make it wait for ever, and then the process's end ends it.
     let _ = socket.set_read_timeout(Some(LOOK));
@@ -155,6 +158,9 @@ fn forward(socket: &UdpSocket, state: &Arc<State>) {
             continue;
         }
         let key = (device, state.moved.load(Ordering::SeqCst));
+        if upstream.get(&key).is_none_or(|way| way.closed.load(Ordering::SeqCst)) {
+            upstream.retain(|_, way| !way.closed.load(Ordering::SeqCst));
+        }
         let up = match upstream.entry(key) {
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(place) => match open(socket, device, state) {
@@ -163,25 +169,38 @@ fn forward(socket: &UdpSocket, state: &Arc<State>) {
             },
         };
         // What cannot be sent is lost: it is wireless.
-        let _ = up.send(&datagram[..len]);
+        let _ = up.socket.send(&datagram[..len]);
     }
 }
 
+/// A way to the hub for one address of a device, until its thread for the answers gives up.
+struct Way {
+    socket: UdpSocket,
+    closed: Arc<AtomicBool>,
+}
+
 /// A socket towards the hub, with a thread that carries the answers back.
-fn open(socket: &UdpSocket, device: SocketAddr, state: &Arc<State>) -> io::Result<UdpSocket> {
+fn open(socket: &UdpSocket, device: SocketAddr, state: &Arc<State>) -> io::Result<Way> {
     let up = UdpSocket::bind("127.0.0.1:0")?;
     up.connect(*state.hub.read().unwrap_or_else(PoisonError::into_inner))?;
     up.set_read_timeout(Some(LOOK))?;
     let (down, back, state) = (up.try_clone()?, socket.try_clone()?, Arc::clone(state));
+    let closed = Arc::new(AtomicBool::new(false));
+    let shut = Arc::clone(&closed);
     thread::Builder::new().name("relay-back".into()).spawn(move || {
         let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
-        while !state.ended.load(Ordering::SeqCst) {
-            if let Ok(len) = down.recv(&mut datagram)
-                && state.carry(&state.received, len)
-            {
+        let mut silent = 0;
+        while !state.ended.load(Ordering::SeqCst) && silent < LOOKS_MAX {
+            let Ok(len) = down.recv(&mut datagram) else {
+                silent += 1;
+                continue;
+            };
+            silent = 0;
+            if state.carry(&state.received, len) {
                 let _ = back.send_to(&datagram[..len], device);
             }
         }
+        shut.store(true, Ordering::SeqCst);
     })?;
-    Ok(up)
+    Ok(Way { socket: up, closed })
 }

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tt_tests::node::Program;
+use tt_tests::node::{Program, as_daemon};
 use tt_tests::writer::Work;
 use tt_tests::{demo, writer};
 
@@ -48,10 +48,8 @@ enum Part {
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    match args.get(1).and_then(|part| part.to_str()) {
-        Some("hub") => return tt_hub::cli::run(called("tt-hub", args)),
-        Some("edge") => return tt_edge::cli::run(called("tt-edge", args)),
-        _ => {}
+    if let Some(code) = as_daemon(&args) {
+        return code;
     }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,11 +58,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The line as the program itself would have been called.
-fn called(name: &str, args: Vec<OsString>) -> impl Iterator<Item = OsString> {
-    std::iter::once(name.into()).chain(args.into_iter().skip(2))
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {

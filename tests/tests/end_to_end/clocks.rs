@@ -1,28 +1,15 @@
-//! The clock of a device was set while no daemon ran. The processes read the machine's real clocks; the file is
-//! made what a device leaves behind whose clock was off until a moment ago.
+//! The clock of a device was set while no daemon ran.
 
 use crate::warehouse::{Done, Warehouse, sql};
 use anyhow::{Context as _, ensure};
 use tt_tests::inspect;
-use tt_tests::node::Edge;
+use tt_tests::wrong_clock::was_off_by;
 
 /// A day and a minute: the measured offset is a few milliseconds beside it.
 const DAY_MS: i64 = 86_460_000;
 
 fn named(name: &str) -> String {
     format!("UPDATE po_lines SET line_item_name = '{name}' WHERE id = 1")
-}
-
-/// Everything in the file was written by a clock that was off by so much, and its daemon knew it.
-fn was_off_by(edge: &Edge, off_ms: i64) -> Done {
-    sql(
-        &edge.db(),
-        &format!(
-            "UPDATE _sync_clock SET started_ms = started_ms + {off_ms}, seen_ms = seen_ms + {off_ms}, cut_ms = cut_ms + {off_ms};
-             UPDATE _sync_state SET value = value + {off_ms} WHERE name = 'clock_offset_ms';
-             UPDATE _sync_base_po_lines SET _at = _at + {off_ms};"
-        ),
-    )
 }
 
 #[test]
@@ -40,7 +27,7 @@ fn a_clock_that_was_set_while_no_daemon_ran_neither_wins_nor_loses_by_it() -> Do
         sql(&wrong.db(), &named("earlier"))?;
         sql(&right.db(), &named("later"))?;
         right.sync("30")?;
-        was_off_by(&wrong, off_ms)?;
+        was_off_by(&wrong.db(), off_ms)?;
         let said = wrong.say(&["status"])?;
         ensure!(said.out.contains(&format!("the clock is {word}")), "{said:?}");
         wrong.sync("30")?;
@@ -63,7 +50,7 @@ fn a_count_without_a_daemon_does_not_mix_two_scales() -> Done {
     sql(&edge.db(), &named("noted"))?;
     let noted = "SELECT _at FROM _sync_base_po_lines";
     let at = inspect::number(&edge.db(), noted)?;
-    was_off_by(&edge, DAY_MS)?;
+    was_off_by(&edge.db(), DAY_MS)?;
     let said = edge.say(&["count", "--employee", "Ana", "--product", "P", "--displays", "1"])?;
     ensure!(said.code == 0, "{said:?}");
     let moved = inspect::number(&edge.db(), noted)?;
