@@ -74,8 +74,7 @@ fn unpack(site: &Site, copy: &Path) -> anyhow::Result<PathBuf> {
 /// Reads every copy back, through `verify` and without it. Gives the number of backups.
 pub(super) fn check(site: &mut Site) -> anyhow::Result<usize> {
     site.hub_must(&["verify"])?;
-    let listed = site.hub_must(&["backups"])?;
-    let listed = listed.as_array().context("a list")?.clone();
+    let listed = site.backups()?;
     for backup in &listed {
         let id = backup["id"].as_str().context("an id")?;
         let copies = copies(backup);
@@ -112,9 +111,8 @@ fn whole(plain: &Path, backup: &Json) -> anyhow::Result<()> {
 
 /// Every backup that is listed can be restored: the last question before the end.
 pub(super) fn rehearse(site: &Site) -> anyhow::Result<usize> {
-    let listed = site.hub_must(&["backups"])?;
-    let listed = listed.as_array().context("a list")?;
-    for backup in listed {
+    let listed = site.backups()?;
+    for backup in &listed {
         let id = backup["id"].as_str().context("an id")?;
         site.hub_must(&["restore", id, "--dry-run"])?;
     }

@@ -120,7 +120,7 @@ fn one(site: &mut Site, mends: &mut Mends, chronicle: &mut Chronicle) -> anyhow:
         }
     };
     chronicle.tally.faults += 1;
-    (chronicle.tally.backups, chronicle.tally.restores) = (site.backups, site.restores);
+    (chronicle.tally.backups, chronicle.tally.restores) = (site.made_backups, site.restores);
     chronicle.say(&format!("{}: {happened}", chronicle.tally.faults));
     look(site)
 }

@@ -59,7 +59,7 @@ pub(super) struct Site {
     /// The state before the last restore, while it can be undone.
     pub(super) before_restore: Option<State>,
     /// Backups that were made by the soak's own order, and restores that came to their end.
-    pub(super) backups: u64,
+    pub(super) made_backups: u64,
     pub(super) restores: u64,
     /// Since the last quiet moment rows may wait for others of their transaction.
     pub(super) unsettled: bool,
@@ -96,7 +96,7 @@ impl Site {
             past: Past::default(),
             points: Vec::new(),
             before_restore: None,
-            backups: 0,
+            made_backups: 0,
             restores: 0,
             unsettled: false,
             retired: Vec::new(),
@@ -259,6 +259,13 @@ impl Site {
     pub(super) fn hub_must(&self, args: &[&str]) -> anyhow::Result<Json> {
         let said = self.hub_says(&[args, &["--json"]].concat())?;
         ensure!(said.code == 0, "tt-hub {} ended with {}: {}", args.join(" "), said.code, said.err.trim());
+        Ok(serde_json::from_str(&said.out)?)
+    }
+
+    /// What is listed as backups. While a vault is away the command fails, and lists what the others have.
+    pub(super) fn backups(&self) -> anyhow::Result<Vec<Json>> {
+        let said = self.hub_says(&["backups", "--json"])?;
+        ensure!(said.code == 0 || self.vault_away(), "tt-hub backups ended with {}: {}", said.code, said.err);
         Ok(serde_json::from_str(&said.out)?)
     }
 

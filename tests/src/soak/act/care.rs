@@ -15,13 +15,9 @@ pub(super) fn rot(site: &mut Site) -> anyhow::Result<Option<String>> {
     if site.vault_away() {
         return Ok(None);
     }
-    let listed = site.hub_must(&["backups"])?;
-    let of_two: Vec<&Json> = listed
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|backup| crate::soak::backups::copies(backup).len() > 1)
-        .collect();
+    let listed = site.backups()?;
+    let of_two: Vec<&Json> =
+        listed.iter().filter(|backup| crate::soak::backups::copies(backup).len() > 1).collect();
     if of_two.is_empty() {
         return Ok(None);
     }
@@ -90,8 +86,7 @@ pub(super) fn vault_goes(site: &mut Site, mends: &mut Mends) -> anyhow::Result<O
 }
 
 pub(super) fn drill(site: &Site) -> anyhow::Result<Option<String>> {
-    let has_backup = site.hub_must(&["backups"])?.as_array().is_some_and(|all| !all.is_empty());
-    if site.vault_away() || !has_backup {
+    if site.vault_away() || site.backups()?.is_empty() {
         return Ok(None);
     }
     site.hub_must(&["drill"])?;

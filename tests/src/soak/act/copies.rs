@@ -21,7 +21,7 @@ pub(super) fn backup(site: &mut Site) -> anyhow::Result<Option<String>> {
         return Ok(Some("a backup without the second vault was made, and it said so".to_owned()));
     }
     let id = backups::make(site, tier)?;
-    site.backups += 1;
+    site.made_backups += 1;
     Ok(Some(format!("the backup {id} was made")))
 }
 

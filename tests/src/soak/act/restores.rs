@@ -25,8 +25,8 @@ fn go_on(site: &mut Site) -> anyhow::Result<()> {
 }
 
 fn choose(site: &mut Site) -> anyhow::Result<Option<Point>> {
-    let listed = site.hub_must(&["backups"])?;
-    let is_there = |id: &str| listed.as_array().is_some_and(|all| all.iter().any(|one| one["id"] == id));
+    let listed = site.backups()?;
+    let is_there = |id: &str| listed.iter().any(|one| one["id"] == id);
     let usable = |point: &&Point| match point.arguments.as_slice() {
         [id] => is_there(id),
         _ => true,
