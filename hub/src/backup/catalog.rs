@@ -89,8 +89,8 @@ impl Listed {
 
     fn entry(&self) -> Entry {
         let point = self.manifest.point();
-        let Manifest { id, tier, slot, taken_at, .. } = self.manifest.clone();
-        Entry { id, tier, slot, taken_at, point, verified: self.is_verified() }
+        let Manifest { id, tier, slot, taken_at, clock_life: life, .. } = self.manifest.clone();
+        Entry { id, tier, slot, taken_at, life, point, verified: self.is_verified() }
     }
 }
 

@@ -5,6 +5,8 @@
 //! * A clock may have been wrong, then or now. What is dated in the future fills nothing, and neither does a backup
 //!   that is *overtaken*: another of a newer version has an earlier date. One of the two dates is false, nobody can
 //!   say which, and one backup more than needed costs less than days without any.
+//! * A clock that goes back begins another *life* of it, which every manifest tells. Only backups of the life of now
+//!   fill slots: the hours of this morning are not those of yesterday where both are told as the same day of 1970.
 
 use super::retention::{Entry, Point};
 use super::tier::{Tier, TierPlan, slot};
@@ -13,11 +15,22 @@ use super::{calendar, zone::Zone};
 /// Clocks are put right by seconds all the time; what is dated no further ahead was made now.
 pub(crate) const AHEAD_MAX: i64 = 10 * 60;
 
+/// The life of the clock at `now`: it begins anew where a backup of the last one lies in the future.
+pub(crate) fn life(entries: &[Entry], present: Option<Point>, now: i64) -> u64 {
+    let latest = calendar::utc(now + AHEAD_MAX);
+    let ours = || entries.iter().filter(|entry| present.is_none_or(|present| entry.point <= present));
+    let last = ours().map(|entry| entry.life).max().unwrap_or(0);
+    let is_over = ours().any(|entry| entry.life == last && entry.taken_at > latest);
+    last + u64::from(is_over)
+}
+
 /// The verified backups whose dates can be true at `now` (seconds since 1970). `present` is how far the database is
 /// by now: what is beyond it comes from another life of this hub, and overtakes nothing.
 pub(crate) fn credible(entries: &[Entry], present: Option<Point>, now: i64) -> Vec<&Entry> {
     let latest = calendar::utc(now + AHEAD_MAX);
-    let verified = || entries.iter().filter(|entry| entry.verified && entry.taken_at <= latest);
+    let life = life(entries, present, now);
+    let is_of_now = |entry: &&Entry| entry.verified && entry.life == life && entry.taken_at <= latest;
+    let verified = || entries.iter().filter(is_of_now);
     let overtakes = |other: &Entry, entry: &Entry| {
         other.point > entry.point
             && other.taken_at < entry.taken_at
@@ -62,17 +75,22 @@ mod tests {
         Point { epoch: 1, version }
     }
 
-    /// One of each tier, made by a clock that said `now`.
-    fn made(now: i64, version: u64) -> Vec<Entry> {
+    /// One of each tier, made by a clock that said `now` and has gone back before in one of its lives.
+    fn made_in(life: u64, now: i64, version: u64) -> Vec<Entry> {
         let one = |plan: &TierPlan| Entry {
             id: format!("{}_{now}", plan.tier),
             tier: plan.tier,
             slot: slot(plan, now, &utc_zone()),
             taken_at: utc(now),
+            life,
             point: point(version),
             verified: true,
         };
         TIERS.iter().map(one).collect()
+    }
+
+    fn made(now: i64, version: u64) -> Vec<Entry> {
+        made_in(0, now, version)
     }
 
     fn at(entries: &[Entry], now: i64) -> Vec<Tier> {
@@ -107,10 +125,10 @@ mod tests {
         let ahead = noon() + 400 * DAY;
         let mut entries = made(ahead, 10);
         assert_eq!(at(&entries, noon()), ALL, "it lies in the future");
-        entries.extend(made(noon(), 11));
+        entries.extend(made_in(1, noon(), 11));
         assert_eq!(at(&entries, noon()), []);
-        assert_eq!(at(&entries, ahead), ALL, "it is overtaken");
-        entries.extend(made(ahead, 12));
+        assert_eq!(at(&entries, ahead), ALL, "it is of another life");
+        entries.extend(made_in(1, ahead, 12));
         assert_eq!(at(&entries, ahead), []);
     }
 
@@ -118,11 +136,27 @@ mod tests {
     fn a_clock_of_1970_costs_one_backup_of_each_tier_when_it_is_set() {
         let mut entries = made(noon(), 10);
         assert_eq!(at(&entries, 100), ALL);
-        entries.extend(made(100, 11));
+        entries.extend(made_in(1, 100, 11));
         assert_eq!(at(&entries, 200), []);
         assert_eq!(at(&entries, noon() + 60), ALL, "which of the two clocks was wrong?");
-        entries.extend(made(noon() + 60, 12));
+        entries.extend(made_in(1, noon() + 60, 12));
         assert_eq!(at(&entries, noon() + 120), []);
+    }
+
+    #[test]
+    fn a_clock_that_begins_at_the_same_day_each_morning_fills_the_same_hours_again() {
+        let mut entries = Vec::new();
+        for morning in 0..3 {
+            for hour in 0..9 {
+                let now = noon() + hour * 3_600;
+                assert_eq!(life(&entries, None, now), morning, "hour {hour}");
+                let due = at(&entries, now);
+                assert!(due.contains(&Tier::Hourly), "morning {morning}, hour {hour}: {due:?}");
+                assert_eq!(due.contains(&Tier::Daily), hour == 0, "morning {morning}, hour {hour}");
+                let made = made_in(morning, now, 1 + morning * 10 + hour.unsigned_abs());
+                entries.extend(made.into_iter().filter(|entry| due.contains(&entry.tier)));
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::manifest::{self, Facts, Manifest};
 use super::pack::Effort;
 use super::record::{Kind, Problem};
 use super::snapshot::{self, Snapshot};
-use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar, copy};
+use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar, copy, due};
 use crate::space::{Space, readable};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ struct Prepared {
     file: PathBuf,
     stamp: String,
     taken_at: String,
+    clock_life: u64,
 }
 
 impl Backups {
@@ -72,14 +73,15 @@ impl Backups {
         let bytes = 2 * prepared.snapshot.packed.bytes * self.copies(tiers);
         self.progress().phase("making copies", Some(bytes), Unit::Bytes);
         for plan in self.plans.iter().filter(|plan| tiers.contains(&plan.tier)) {
-            let manifest = Manifest::new(Facts {
+            let facts = Facts {
                 tier: plan.tier,
                 slot: self.slot(plan, now),
                 taken_at: prepared.taken_at.clone(),
                 stamp: &prepared.stamp,
                 taken: &prepared.snapshot.taken,
                 packed: &prepared.snapshot.packed,
-            });
+            };
+            let manifest = Manifest { clock_life: prepared.clock_life, ..Manifest::new(facts) };
             let backup = self.store(manifest, &prepared, &checker, &mut outcome.problems);
             outcome.backups.push(backup);
         }
@@ -132,7 +134,8 @@ impl Backups {
         let local = self.zone.local(now);
         let local = (local..).find(|local| !is_taken(local)).unwrap_or(local);
         let stamp = calendar::Civil::of(local).stamp();
-        Ok(Prepared { snapshot, file, stamp, taken_at: calendar::utc(now) })
+        let clock_life = due::life(&catalog.entries(), self.present(), now);
+        Ok(Prepared { snapshot, file, stamp, taken_at: calendar::utc(now), clock_life })
     }
 
     /// The disk on which stations' counts arrive must not be filled by a backup.

@@ -30,6 +30,9 @@ pub(crate) struct Manifest {
     pub(crate) slot: String,
     /// UTC.
     pub(crate) taken_at: String,
+    /// How often the hub's clock had gone back before. Older manifests do not say it.
+    #[serde(default)]
+    pub(crate) clock_life: u64,
     /// Name of the compressed file, the same in every vault.
     pub(crate) file: String,
     /// Of the compressed file.
@@ -83,6 +86,7 @@ impl Manifest {
             tier,
             slot,
             taken_at,
+            clock_life: 0,
             sha256: packed.sha256.clone(),
             bytes: packed.bytes,
             database_sha256: packed.database_sha256.clone(),

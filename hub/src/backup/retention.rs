@@ -1,18 +1,25 @@
 //! Which backups stay and which go, with a reason for each: a pure function over what the manifests say.
 //!
 //! * Of every slot the newest verified backup counts, and of those the newest `keep` slots of a tier stay.
-//! * Clocks can be wrong, versions cannot: the newest is asked for twice, by the clock and by the version of the
-//!   database, and what is among the newest by either stays. As long as no clock was wrong both are the same.
+//! * Clocks can be wrong, versions cannot: the newest is asked for by the clock, by the version of the database, and by
+//!   version with the slots of each life of the clock for themselves, and what is among the newest by any of them stays.
+//!   As long as no clock went back all are the same.
+//! * By the clock a slot belongs to the first life that filled it: a clock that is behind fills it again, much later.
 //! * What is not verified never counts: no damaged file can push a good one out.
 //! * What lies in the future (the clock was wrong once) does not count by the clock, and stays until time catches up,
 //!   but no more than `keep` slots of it.
-//! * The newest verified backup of all, by clock and by version, stays whatever the settings say.
+//! * The newest verified backup of all, by clock and by version, stays whatever the settings say. So does what was made
+//!   in the slot of now, up to a bound: a clock may come to the same day again and again.
 
 #[cfg(test)]
 mod years;
 
 use super::tier::{Tier, TierPlan};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+
+/// Of the slot of now so many stay, the newest by version.
+const OF_NOW_MAX: usize = 24;
 
 /// How far the database was. It grows whatever a clock says, also by a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +36,8 @@ pub(crate) struct Entry {
     pub(crate) slot: String,
     /// Text in UTC, which is in order when the times are.
     pub(crate) taken_at: String,
+    /// How often the clock had gone back before.
+    pub(crate) life: u64,
     pub(crate) point: Point,
     /// At least one vault has a copy that was read back whole.
     pub(crate) verified: bool,
@@ -66,12 +75,12 @@ pub(crate) fn decide(
     entries.iter().map(one).collect()
 }
 
-type ByClock<'e> = (&'e str, &'e str, Point, &'e str);
+type ByClock<'e> = (&'e str, Reverse<u64>, &'e str, Point, &'e str);
 type ByVersion<'e> = (Point, &'e str, &'e str);
 
-/// In one tier: by the slot, which the same clock has named, and in it by the time.
+/// In one tier: by the slot, which the same clock has named, and in it by the time, in the first life that filled it.
 fn by_clock<'e>(entry: &&'e Entry) -> ByClock<'e> {
-    (&entry.slot, &entry.taken_at, entry.point, &entry.id)
+    (&entry.slot, Reverse(entry.life), &entry.taken_at, entry.point, &entry.id)
 }
 
 fn by_version<'e>(entry: &&'e Entry) -> ByVersion<'e> {
@@ -79,19 +88,20 @@ fn by_version<'e>(entry: &&'e Entry) -> ByVersion<'e> {
 }
 
 /// The best of each slot, the newest first.
-fn ranked<'e, K: Ord>(
+fn ranked<'e, S: Ord, K: Ord>(
     entries: impl Iterator<Item = &'e Entry>,
+    slot: impl Fn(&'e Entry) -> S,
     key: impl Fn(&&'e Entry) -> K,
 ) -> Vec<&'e Entry> {
-    let mut best: BTreeMap<&str, &Entry> = BTreeMap::new();
+    let mut best: BTreeMap<S, &Entry> = BTreeMap::new();
     for entry in entries {
-        let of_slot = best.entry(&entry.slot).or_insert(entry);
+        let of_slot = best.entry(slot(entry)).or_insert(entry);
         if key(&entry) > key(of_slot) {
             *of_slot = entry;
         }
     }
     let mut best: Vec<&Entry> = best.into_values().collect();
-    best.sort_by_key(|entry| std::cmp::Reverse(key(entry)));
+    best.sort_by_key(|entry| Reverse(key(entry)));
     best
 }
 
@@ -105,21 +115,36 @@ struct Ranks<'e> {
     future: Vec<&'e Entry>,
     /// All, by version.
     all: Vec<&'e Entry>,
+    /// The same where each life of the clock has slots of its own.
+    lives: Vec<&'e Entry>,
+    /// Those of the slot of now, by version.
+    of_now: Vec<&'e Entry>,
 }
 
 impl<'e> Ranks<'e> {
     fn new(entries: &'e [Entry], plan: &TierPlan, slot_now: String) -> Self {
         let good = || entries.iter().filter(|entry| entry.verified && entry.tier == plan.tier);
         let is_past = |entry: &&Entry| entry.slot <= slot_now;
-        let past = ranked(good().filter(is_past), by_clock);
-        let future = ranked(good().filter(|entry| !is_past(entry)), by_version);
-        Self { keep: plan.keep, past, future, all: ranked(good(), by_version), slot_now }
+        let slot = |entry: &'e Entry| entry.slot.as_str();
+        let past = ranked(good().filter(is_past), slot, by_clock);
+        let future = ranked(good().filter(|entry| !is_past(entry)), slot, by_version);
+        let all = ranked(good(), slot, by_version);
+        let lives = ranked(good(), |entry| (entry.life, slot(entry)), by_version);
+        let mut of_now: Vec<&Entry> = good().filter(|entry| entry.slot == slot_now).collect();
+        of_now.sort_by_key(|entry| Reverse(by_version(entry)));
+        Self { keep: plan.keep, past, future, all, lives, of_now, slot_now }
+    }
+
+    /// Among the last of the slot of now.
+    fn is_of_now(&self, entry: &Entry) -> bool {
+        let last = self.of_now.get(OF_NOW_MAX - 1);
+        entry.slot == self.slot_now && last.is_none_or(|last| by_version(&entry) >= by_version(last))
     }
 
     fn judge(&self, entry: &Entry) -> (bool, String) {
         let Entry { tier, slot, .. } = entry;
         let keep = self.keep;
-        if *slot == self.slot_now {
+        if self.is_of_now(entry) {
             return (true, format!("made in {slot}, the slot of now"));
         }
         let is_future = *slot > self.slot_now;
@@ -132,7 +157,7 @@ impl<'e> Ranks<'e> {
             Some(place) => return (true, format!("{tier} slot {} of {keep}, {slot}", place + 1)),
             None => {}
         }
-        if let Some(place) = place(&self.all) {
+        if let Some(place) = place(&self.all).or_else(|| place(&self.lives)) {
             let why = format!("{tier} slot {} of {keep} by version, {slot}: a clock was wrong", place + 1);
             return (true, why);
         }
@@ -169,7 +194,8 @@ mod tests {
 
     fn made_at(tier: Tier, slot: &str, number: i64, point: Point, verified: bool) -> Entry {
         let taken_at = utc(number * 60);
-        Entry { id: format!("{tier}_{number}"), tier, slot: slot.to_owned(), taken_at, point, verified }
+        let (id, slot) = (format!("{tier}_{number}"), slot.to_owned());
+        Entry { id, tier, slot, taken_at, life: 0, point, verified }
     }
 
     fn kept(entries: &[Entry], slot_now: &str) -> Vec<String> {

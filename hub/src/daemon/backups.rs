@@ -266,6 +266,32 @@ mod tests {
         hours(&mut schedule, ahead - 3_600, 7);
     }
 
+    #[test]
+    fn a_hub_whose_clock_begins_at_the_same_day_each_morning_makes_a_backup_each_hour() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
+        let conn = Connection::open(folder.database()).unwrap();
+        conn.execute_batch(state::TABLES).unwrap();
+        state::set(&conn, state::EPOCH, 1).unwrap();
+        let mut version = 0;
+        for _ in 0..3 {
+            let mut schedule = Schedule::new(Restores::open(&folder, &settings).unwrap(), 35);
+            for hour in 0..4 {
+                version += 1;
+                state::set(&conn, state::VERSION, version).unwrap();
+                // Nothing ever sets this clock.
+                schedule.look(100 + hour * 3_600);
+                let backups = schedule.backups().catalog().backups;
+                let newest = backups.iter().map(|backup| backup.manifest.version).max();
+                assert_eq!(newest, Some(version.unsigned_abs()));
+            }
+        }
+        let life = |backup: &crate::backup::Listed| backup.manifest.clock_life;
+        let open = Restores::open(&folder, &settings).unwrap();
+        assert_eq!(open.backups.catalog().backups.iter().map(life).max(), Some(2));
+    }
+
     fn alerts(dir: &tempfile::TempDir) -> String {
         std::fs::read_to_string(dir.path().join("backups/backup_alerts.log")).unwrap_or_default()
     }

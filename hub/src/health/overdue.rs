@@ -76,7 +76,9 @@ fn freshness(facts: &Facts<'_>) -> Vec<Overdue> {
     let made = made(facts);
     let Some((first, _)) = made.first() else {
         let what = match facts.catalog.backups.iter().any(super::backups::is_verified) {
-            true => "every verified backup is from the future: set the clock of this machine",
+            true => {
+                "no verified backup was made since the clock of this machine went back: set it, and `tt-hub backup`"
+            }
             false => {
                 "there is no verified backup yet: the daemon makes one soon after its start, `tt-hub backup` at once"
             }
