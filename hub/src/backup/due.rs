@@ -48,9 +48,15 @@ pub(crate) fn due(
     zone: &Zone,
 ) -> Vec<Tier> {
     let credible = credible(entries, present, now);
+    let finest = plans.iter().find(|plan| plan.keep > 0).map(|plan| plan.tier);
     let is_due = |plan: &&TierPlan| {
         let slot = slot(plan, now, zone);
-        plan.keep > 0 && !credible.iter().any(|entry| entry.tier == plan.tier && entry.slot == slot)
+        // After a restore the journal leads on from the first backup of its epoch, and nothing is safe before.
+        let is_of_epoch = |entry: &Entry| {
+            finest != Some(plan.tier) || present.is_none_or(|present| entry.point.epoch >= present.epoch)
+        };
+        let fills = |entry: &&Entry| entry.tier == plan.tier && entry.slot == slot && is_of_epoch(entry);
+        plan.keep > 0 && !credible.iter().any(fills)
     };
     plans.iter().filter(is_due).map(|plan| plan.tier).collect()
 }
@@ -157,6 +163,17 @@ mod tests {
                 entries.extend(made.into_iter().filter(|entry| due.contains(&entry.tier)));
             }
         }
+    }
+
+    #[test]
+    fn after_a_restore_the_finest_tier_is_due_at_once() {
+        let mut entries = made(noon(), 10);
+        let restored = Point { epoch: 2, version: 20 };
+        let due = |entries: &[Entry]| due(&TIERS, entries, Some(restored), noon() + 60, &utc_zone());
+        assert_eq!(due(&entries), [Tier::Hourly]);
+        let first = made(noon() + 60, 20).remove(0);
+        entries.push(Entry { point: restored, ..first });
+        assert_eq!(due(&entries), []);
     }
 
     #[test]

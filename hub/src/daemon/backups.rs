@@ -23,8 +23,8 @@ struct Schedule {
     restores: Restores,
     /// Of the journal.
     keep_days: u32,
-    /// The slots for which nothing was due any more.
-    settled: Vec<String>,
+    /// The slots, and the epoch, for which nothing was due any more.
+    settled: (Vec<String>, Option<u64>),
     failures: u32,
     not_before: i64,
     alarms: Alarms,
@@ -61,7 +61,7 @@ fn after(time: Duration) -> Instant {
 impl Schedule {
     const fn new(restores: Restores, keep_days: u32) -> Self {
         let alarms = Alarms::new();
-        Self { restores, keep_days, settled: Vec::new(), failures: 0, not_before: 0, alarms }
+        Self { restores, keep_days, settled: (Vec::new(), None), failures: 0, not_before: 0, alarms }
     }
 
     /// Makes what is due at a moment (seconds since 1970), and tells what is overdue all the same.
@@ -71,14 +71,14 @@ impl Schedule {
     }
 
     fn make_when_due(&mut self, now: i64) {
-        let slots = self.backups().slots(now);
+        let of_now = (self.backups().slots(now), self.backups().present().map(|present| present.epoch));
         // A clock that was set back must not leave us waiting for the old time.
         let waits = (self.not_before - PAUSE_S_MAX..self.not_before).contains(&now);
-        if slots == self.settled || waits {
+        if of_now == self.settled || waits {
             return;
         }
         match self.make(now) {
-            Ok(()) => (self.settled, self.failures, self.not_before) = (slots, 0, 0),
+            Ok(()) => (self.settled, self.failures, self.not_before) = (of_now, 0, 0),
             // An operator is at it; the next look sees what came of it.
             Err(BackupError::Locked { .. }) => tracing::debug!("another tt-hub is working on the backups"),
             Err(error) => {
@@ -290,6 +290,22 @@ mod tests {
         let life = |backup: &crate::backup::Listed| backup.manifest.clock_life;
         let open = Restores::open(&folder, &settings).unwrap();
         assert_eq!(open.backups.catalog().backups.iter().map(life).max(), Some(2));
+    }
+
+    #[test]
+    fn after_a_restore_a_backup_of_its_epoch_is_made_at_the_next_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
+        let conn = Connection::open(folder.database()).unwrap();
+        conn.execute_batch(state::TABLES).unwrap();
+        let mut schedule = Schedule::new(Restores::open(&folder, &settings).unwrap(), 35);
+        for (epoch, minute, count) in [(1, 0, 5), (1, 1, 5), (2, 2, 6), (2, 3, 6)] {
+            state::set(&conn, state::EPOCH, epoch).unwrap();
+            state::set(&conn, state::VERSION, epoch).unwrap();
+            schedule.look(NOON + minute * 60);
+            assert_eq!(schedule.backups().catalog().backups.len(), count, "minute {minute}");
+        }
     }
 
     fn alerts(dir: &tempfile::TempDir) -> String {

@@ -6,7 +6,9 @@
 //!   told while entries came: with a right clock these are at least as many as the calendar has. What is dated against
 //!   the order in which it was written counts once, as one of the days that one clock can have told.
 //! * Versions say which backup comes before which segment, and never dates.
-//! * Without such a backup nothing goes. A segment that somebody still has to ship stays, and so does the last.
+//! * Where the tiers keep no backup from before them, twice the days stay: a copy may only be away or damaged. What is
+//!   older than these, and than the oldest backup, cannot be brought back by anything, and goes.
+//! * Without any backup nothing goes. A segment that somebody still has to ship stays, and so does the last.
 
 #[cfg(test)]
 mod years;
@@ -40,9 +42,14 @@ pub(crate) struct Decision {
 
 /// Decides about every segment, in the order given, which is that of their entries.
 pub(crate) fn decide(segments: &[Header], rule: &Rule) -> Vec<Decision> {
-    let days = rule.keep_days;
-    let begins = begins(segments, days);
-    let needed = segments.get(begins).and_then(|begin| newest_before(begin, &rule.backups));
+    let near = begins(segments, rule.keep_days);
+    let before = segments.get(near).and_then(|begin| newest_before(begin, &rule.backups));
+    let twice = rule.keep_days.saturating_mul(2);
+    let oldest = || rule.backups.iter().map(|(_, version)| *version).min();
+    let (days, begins, needed) = match before {
+        Some(_) => (rule.keep_days, near, before),
+        None => (twice, begins(segments, twice), oldest()),
+    };
     // Where a chain began anew versions may go back: what lies after the first that is needed stays.
     let needed_from = needed.and_then(|needed| {
         let next = |place: &usize| segments.get(place + 1).is_none_or(|next| next.version >= needed);
@@ -65,7 +72,7 @@ pub(crate) fn decide(segments: &[Header], rule: &Rule) -> Vec<Decision> {
                     "older than the last {days} days on which something was written, and than the backup of version {needed}"
                 ),
             ),
-            _ => (true, "no verified backup is older than the days that are kept".to_owned()),
+            _ => (true, "there is no verified backup".to_owned()),
         };
         Decision { first: header.first, keep, why }
     };
@@ -172,9 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn without_an_old_backup_nothing_goes() {
-        for backups in [&[][..], &[45], &[40]] {
-            assert!(decide(&segments(7), &rule(backups)).iter().all(|one| one.keep));
+    fn without_a_backup_nothing_goes_and_without_an_old_one_twice_the_days_stay() {
+        assert_eq!(kept(&segments(7), &rule(&[])), [true; 7]);
+        for backups in [&[45][..], &[40, 60]] {
+            assert_eq!(kept(&segments(7), &rule(backups)), [false, false, true, true, true, true, true]);
         }
     }
 

@@ -31,6 +31,8 @@ struct Site {
     clock: &'static [(i64, Clock)],
     /// Days (of those that really went by) on which nobody writes.
     sleeps: fn(i64) -> bool,
+    /// For how many days a backup stays, and for how many one a month.
+    backups: (i64, i64),
     /// So many days of work were in the journal at once, at most.
     days_most: usize,
 }
@@ -78,7 +80,7 @@ impl Site {
                 journal.write(hour, Millis(at));
             }
             let evening = morning + 12;
-            journal.back_up(evening);
+            journal.back_up(evening, self.backups);
             journal.clean_up();
             self.hold(&journal, evening);
         }
@@ -90,6 +92,9 @@ impl Site {
         let name = self.name;
         let days = (i64::from(KEEP_DAYS) - self.jumps(hour)).max(0);
         let moment = hour - days * DAY_HOURS;
+        // Where no backup is so old, all from the oldest on.
+        let oldest = journal.backups.first().map_or(0, |(_, at)| *at);
+        let moment = if self.backups.1 > days { moment } else { moment.max(oldest) };
         let from = journal.segments.first().map_or(0, |first| first.header.version.0);
         let backup = journal.backups.iter().rfind(|(_, at)| *at <= moment);
         let reaches = backup.map_or(from == 0, |(version, _)| from <= *version);
@@ -121,11 +126,11 @@ impl Journal {
         }
     }
 
-    /// One each evening, which stays for 30 days, and of the older ones one a month.
-    fn back_up(&mut self, hour: i64) {
+    /// One each evening, which stays for some days, and of the older ones one a month.
+    fn back_up(&mut self, hour: i64, (all, monthly): (i64, i64)) {
         self.backups.push((self.version, hour));
         let age = |at: i64| (hour - at) / DAY_HOURS;
-        self.backups.retain(|(_, at)| age(*at) < 30 || ((at / DAY_HOURS) % 30 == 0 && age(*at) < 720));
+        self.backups.retain(|(_, at)| age(*at) < all || ((at / DAY_HOURS) % 30 == 0 && age(*at) < monthly));
     }
 
     fn clean_up(&mut self) {
@@ -155,16 +160,19 @@ fn sundays_and_summers(day: i64) -> bool {
 }
 
 const fn site(name: &'static str, clock: &'static [(i64, Clock)], days_most: usize) -> Site {
-    Site { name, years: 3, clock, sleeps: never, days_most }
+    Site { name, years: 3, clock, sleeps: never, backups: (30, 720), days_most }
 }
 
 const YEAR: i64 = 365 * DAY_HOURS;
+const MORNINGS: &[(i64, Clock)] = &[(9_000, Of1970 { set_after: 1 })];
 
 #[test]
 fn the_days_that_are_promised_are_there_whatever_the_clock_says_and_no_more_than_it_takes() {
     let sites = [
         site("a clock that is right", &[], 23),
         Site { sleeps: sundays_and_summers, ..site("sundays and two months of silence", &[], 44) },
+        Site { backups: (5, 5), ..site("tiers that keep nothing older than five days", &[], 41) },
+        Site { backups: (5, 5), ..site("the same, 1970 for an hour each morning", MORNINGS, 41) },
         site("400 days ahead for four days", &[(9_000, By(400 * 24)), (9_100, By(0))], 27),
         site("400 days ahead, until its dates come to pass", &[(900, By(400 * 24)), (1_900, By(0))], 44),
         site("a start in 2090, for two months", &[(9_000, By(65 * YEAR)), (10_500, By(0))], 43),
@@ -172,7 +180,7 @@ fn the_days_that_are_promised_are_there_whatever_the_clock_says_and_no_more_than
         site("90 days behind for three weeks", &[(9_000, By(-90 * 24)), (9_500, By(0))], 44),
         site("a year behind for ever", &[(9_000, By(-YEAR))], 44),
         site("one day of 1970", &[(9_000, Of1970 { set_after: 99 }), (9_020, By(0))], 24),
-        site("1970 for an hour each morning", &[(9_000, Of1970 { set_after: 1 })], 23),
+        site("1970 for an hour each morning", MORNINGS, 23),
         site("1970 each morning for ever", &[(9_000, Of1970 { set_after: 99 })], 199),
         site("any day at all each morning", &[(9_000, Random)], 199),
         Site { years: 1, ..site("1970 from the first day on", &[(0, Of1970 { set_after: 99 })], 198) },
