@@ -25,6 +25,7 @@ use crate::daemon::{self, DaemonError};
 use crate::database::DatabaseError;
 use crate::devices::DevicesError;
 use crate::folder::FolderError;
+use crate::restore::RestoreError;
 use crate::store::migrate::MigrateError;
 use crate::view::ViewError;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -135,7 +136,7 @@ enum CliError {
     #[error(transparent)]
     Backup(#[from] crate::backup::BackupError),
     #[error(transparent)]
-    Restore(#[from] crate::restore::RestoreError),
+    Restore(RestoreError),
     #[error(transparent)]
     Migrate(Box<MigrateError>),
     #[error(
@@ -169,6 +170,15 @@ impl From<ViewError> for CliError {
         match error {
             ViewError::Key(usage) => Self::Usage(usage),
             error => Self::View(error),
+        }
+    }
+}
+
+impl From<RestoreError> for CliError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Time(_) => Self::Usage(error.to_string()),
+            error => Self::Restore(error),
         }
     }
 }

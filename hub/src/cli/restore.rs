@@ -161,7 +161,8 @@ fn pick(restores: &Restores) -> Result<Option<What>, CliError> {
     loop {
         let answer = ask(&format!("Which one (1 to {}, q leaves)? ", newest_first.len()))?;
         match answer.as_deref() {
-            None | Some("q" | "Q") => return Ok(None),
+            None => return Err(CliError::Refused("nobody answers: nothing was changed".to_owned())),
+            Some("q" | "Q") => return Ok(None),
             Some(text) => {
                 let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
                 if let Some(backup) = number.and_then(|number| newest_first.get(number)) {

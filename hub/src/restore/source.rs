@@ -229,7 +229,7 @@ fn has_header(path: &Path) -> io::Result<bool> {
 
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it ends too early: the file was cut off".to_owned(),
+        io::ErrorKind::UnexpectedEof => "it is cut off, or something was added to its end".to_owned(),
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
             format!("it does not unpack ({error}): the file is damaged or no gzip")
         }

@@ -244,7 +244,7 @@ fn a_damaged_copy_is_left_aside_and_said() {
 fn interactive_lists_lets_pick_and_wants_the_word() {
     let bench = Bench::new();
     for (answers, code, says) in
-        [("q\n", 0, "daily"), ("", 0, "BACKUP"), ("1\nyes\n", 1, "TABLE"), ("9\nx\n1\n", 1, "employees")]
+        [("q\n", 0, "daily"), ("", 1, "BACKUP"), ("1\nyes\n", 1, "TABLE"), ("9\nx\n1\n", 1, "employees")]
     {
         let said = bench.folder.hub_hears(&["restore", "--interactive"], answers);
         assert_eq!(said.code, code, "{answers:?}: {}", said.stderr);
@@ -309,11 +309,11 @@ fn a_version_that_has_a_backup_is_found_and_a_moment_without_one_is_said() {
     let folder = &bench.folder;
     drop(folder.serve());
     let version = folder.json(&["backups"])[0]["version"].as_u64().unwrap().to_string();
-    for (at, words) in [
-        ("yesterday", "no time and no version"),
-        ("2001-01-01 00:00:00", "no verified backup is as old"),
-        ("999999", "the journal does not reach"),
-    ] {
+    let said = folder.hub(&["restore", "--at", "yesterday", "--force"]);
+    assert!(said.code == 2 && said.stderr.contains("no time and no version"), "{}", said.stderr);
+    for (at, words) in
+        [("2001-01-01 00:00:00", "no verified backup is as old"), ("999999", "the journal does not reach")]
+    {
         let said = folder.hub(&["restore", "--at", at, "--force"]).failure();
         assert!(said.contains(words), "{at}: {said}");
     }
