@@ -24,8 +24,13 @@ impl Backups {
         checker: &Checker<'_>,
         at: &str,
     ) -> Result<bool, String> {
+        checker.check(self.vaults[number].vault.as_ref(), manifest)?;
+        self.write_down(number, manifest, at)
+    }
+
+    /// Makes a copy that was read back part of the backup. Gives whether the checksum had to be written.
+    pub(super) fn write_down(&self, number: usize, manifest: &Manifest, at: &str) -> Result<bool, String> {
         let vault = self.vaults[number].vault.as_ref();
-        checker.check(vault, manifest)?;
         let checksum = checksum_file(&manifest.id);
         let line = manifest.checksum_line();
         let is_there = |vault| {

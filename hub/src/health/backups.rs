@@ -6,6 +6,7 @@
 use super::overdue::{self, Facts, Overdue, made};
 use super::{Check, State};
 use crate::backup::calendar::{DAY, moment};
+use crate::backup::record::Kind;
 use crate::backup::{CopyState, Listed, Tier};
 use crate::restore::drill::Drill;
 use tt_protocol::counted::counted;
@@ -96,6 +97,9 @@ fn copies(facts: &Facts<'_>, overdue: &[Overdue]) -> Check {
     let Facts { backups, catalog, .. } = facts;
     let mut lost = Vec::new();
     let mut bad = Vec::new();
+    // A backup of which no manifest can be read is in no list.
+    let unread = catalog.problems.iter().filter(|problem| problem.kind == Kind::Critical);
+    let unread: Vec<String> = unread.map(|problem| problem.what.clone()).collect();
     for backup in &catalog.backups {
         let id = &backup.manifest.id;
         if !backup.is_verified() {
@@ -115,6 +119,9 @@ fn copies(facts: &Facts<'_>, overdue: &[Overdue]) -> Check {
         let what =
             format!("no vault has a good copy of {}: it is lost, `tt-hub prune` forgets it", some(&lost));
         found.push((State::Critical, what));
+    }
+    if !unread.is_empty() {
+        found.push((State::Critical, some(&unread)));
     }
     if !bad.is_empty() {
         found.push((
@@ -170,6 +177,7 @@ pub(super) fn some(all: &[String]) -> String {
 mod tests {
     use super::super::overdue::tests::{NOON, World};
     use super::*;
+    use crate::backup::Problem;
 
     fn states(made: &[(Tier, i64)], now: i64) -> Vec<(&'static str, State)> {
         let checks = World::new(made).with(now, all);
@@ -197,6 +205,15 @@ mod tests {
         hourly.extend((21..=30).map(|hour| (Tier::Hourly, NOON + hour * 3_600)));
         assert_eq!(states(&hourly, late), [("freshness", State::Warning)], "no daily one for 30 hours");
         assert_eq!(states(&[], NOON), [("freshness", State::Critical)]);
+    }
+
+    #[test]
+    fn a_backup_whose_manifests_cannot_be_read_is_named() {
+        let mut world = World::new(&[(Tier::Hourly, NOON)]);
+        let what = "no vault has a manifest of it that can be read".to_owned();
+        world.catalog.problems.push(Problem { kind: Kind::Critical, what: what.clone() });
+        let copies = world.with(NOON, |facts| copies(facts, &[]));
+        assert_eq!((copies.state, copies.what), (State::Critical, what));
     }
 
     #[test]

@@ -26,7 +26,11 @@ impl Disk {
     }
 
     fn resize(&self, kib: usize) {
-        let options = format!("remount,size={kib}k");
+        self.remount(&format!("size={kib}k"));
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
         assert!(run(Command::new("mount").args(["-o", &options]).arg(&self.0)).unwrap().status.success());
     }
 }
@@ -55,9 +59,9 @@ fn fill(conn: &Connection, rows: u32) {
     conn.execute(sql, [rows]).unwrap();
 }
 
-/// All that is on a disk, whatever it is called.
+/// All of backups that is on a disk, whatever it is called.
 fn everything(folder: &Path) -> Vec<String> {
-    names(folder).into_iter().filter(|name| name != "journal").collect()
+    names(folder).into_iter().filter(|name| name != "journal" && name != "tt-hub.id").collect()
 }
 
 #[test]
@@ -103,6 +107,22 @@ fn a_vault_that_runs_full_at_any_byte_lists_nothing_that_does_not_restore_and_ke
     folder.hub(&["backup"]).fine();
     assert_eq!(litter(&folder), [""; 0]);
     assert!(names(&place).iter().all(|name| !name.starts_with('.')), "{:?}", names(&place));
+}
+
+#[test]
+fn a_disk_on_which_nothing_can_be_written_any_more_has_good_copies_all_the_same() {
+    let folder = Folder::with_hub();
+    let place = folder.beside("disk");
+    let Some(disk) = Disk::mount(&place, 4 << 10) else { return };
+    let settings = format!(
+        "backup.vault = [{{ name = \"primary\", path = \"backups/primary\" }}, {{ name = \"disk\", path = {place:?} }}]"
+    );
+    fs::write(folder.data().join("hub.toml"), settings).unwrap();
+    folder.hub(&["backup"]).fine();
+    disk.remount("ro");
+    let said = folder.hub(&["verify"]).fine();
+    assert!(said.stdout.contains("disk verified") && !said.stdout.contains("DAMAGED"), "{}", said.stdout);
+    assert!(said.stderr.contains("good, but that cannot be written down"), "{}", said.stderr);
 }
 
 #[test]
