@@ -16,9 +16,11 @@ pub(crate) mod due;
 #[cfg(test)]
 mod faults;
 mod lock;
+mod made;
 mod make;
 pub(crate) mod manifest;
 pub(crate) mod pack;
+mod places;
 mod prune;
 pub(crate) mod record;
 mod retention;
@@ -98,9 +100,9 @@ pub(crate) struct Outcome {
 impl Backups {
     /// As the settings say. Nothing is read or written yet.
     pub(crate) fn open(folder: &Folder, settings: &Settings) -> Result<Self, BackupError> {
-        settings.check().map_err(BackupError::Settings)?;
+        settings.check().and_then(|()| places::check(folder, settings)).map_err(BackupError::Settings)?;
         let place = |settings: &settings::VaultSettings| {
-            let vault = vault::open(folder.path(), settings).map_err(BackupError::Settings)?;
+            let vault = vault::open(folder, settings).map_err(BackupError::Settings)?;
             Ok(Placed { vault: vault.into(), takes: settings.tiers.clone() })
         };
         Ok(Self {

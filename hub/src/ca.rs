@@ -10,6 +10,7 @@
 mod files;
 mod issue;
 
+use data_encoding::HEXLOWER;
 use rcgen::{Issuer, KeyPair, PublicKeyData};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -86,6 +87,12 @@ impl fmt::Debug for Authority {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Authority").finish_non_exhaustive()
     }
+}
+
+/// By what a hub is known: the SHA-256 of its CA certificate, in hexadecimal digits. None where there is none yet.
+pub(crate) fn identity(dir: &Path) -> Option<String> {
+    let ca = CertificateDer::from_pem_file(dir.join("ca").join("ca.crt")).ok()?;
+    Some(HEXLOWER.encode(&Sha256::digest(&ca)))
 }
 
 impl Authority {
@@ -205,6 +212,7 @@ mod tests {
         let made = Authority::create(dir.path()).unwrap();
         let loaded = Authority::load(dir.path()).unwrap();
         assert_eq!(made.fingerprint(), loaded.fingerprint());
+        assert_eq!(identity(dir.path()), Some(HEXLOWER.encode(&made.fingerprint())));
         assert_eq!(made.hub_chain(), loaded.hub_chain());
         assert!(matches!(Authority::create(dir.path()), Err(CaError::Exists(_))));
         for key in ["ca.key", "hub.key"] {

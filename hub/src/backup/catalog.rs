@@ -131,8 +131,9 @@ impl Catalog {
         let readable = || manifests.values().flatten();
         let chosen = readable().find(|manifest| manifest.verified.is_some()).or_else(|| readable().next());
         let Some(manifest) = chosen.cloned() else {
-            let what =
-                format!("{id}: no vault has a manifest of it that can be read; its files are left alone");
+            let what = format!(
+                "{id}: no vault has a manifest of it that can be read; its files are left alone; `tt-hub restore` takes its .db.gz by its path"
+            );
             self.problems.push(Problem { kind: Kind::Critical, what });
             return;
         };
@@ -157,8 +158,8 @@ impl Catalog {
         self.backups.push(Listed { manifest, copies });
     }
 
-    /// Files of ours whose backup has a manifest in no vault: a run that was cut off left them. Empty as long
-    /// as a vault cannot be listed, because the manifest may be there.
+    /// Files with the name of a backup that has a manifest in no vault: a run that was cut off left them, or they are
+    /// somebody's own. Empty as long as a vault cannot be listed, because the manifest may be there.
     pub(crate) fn orphans(&self) -> Vec<(usize, String)> {
         if self.names.iter().any(Option::is_none) {
             return Vec::new();

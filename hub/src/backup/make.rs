@@ -6,7 +6,7 @@ use super::manifest::{self, Facts, Manifest};
 use super::pack::Effort;
 use super::record::{Kind, Problem};
 use super::snapshot::{self, Snapshot};
-use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar, copy, due};
+use super::{BackupError, BackupLock, Backups, Catalog, Outcome, Tier, calendar, copy, due, made};
 use crate::space::{Space, readable};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,9 @@ impl Backups {
         let mut outcome = Outcome { problems: self.clean(&catalog), ..Outcome::default() };
         let checker = Checker::new(scratch, self.progress());
         let prepared = self.prepare(scratch, &catalog, &checker, tiers, now)?;
+        let ids = tiers.iter().map(|tier| manifest::id(*tier, &prepared.stamp));
+        made::begin(&self.root, ids)
+            .map_err(|source| BackupError::File { path: self.root.clone(), source })?;
         // Each copy is written and read back.
         let bytes = 2 * prepared.snapshot.packed.bytes * self.copies(tiers);
         self.progress().phase("making copies", Some(bytes), Unit::Bytes);
@@ -97,9 +100,14 @@ impl Backups {
     /// Removes what runs that were cut off have left in the vaults.
     pub(super) fn clean(&self, catalog: &Catalog) -> Vec<Problem> {
         let mut problems = catalog.problems.clone();
+        let made = made::all(&self.root);
         for (number, placed) in self.vaults.iter().enumerate() {
             let listed = catalog.names[number].is_some();
-            let orphans = catalog.orphans().into_iter().filter(|(vault, _)| listed && *vault == number);
+            let is_ours = |name: &str| name.split('.').next().is_some_and(|id| made.contains(id));
+            let orphans = catalog
+                .orphans()
+                .into_iter()
+                .filter(|(vault, name)| listed && *vault == number && is_ours(name));
             let tidied = if listed { placed.vault.tidy() } else { Ok(()) };
             let cleaned = tidied
                 .and_then(|()| orphans.map(|(_, name)| name).try_for_each(|name| placed.vault.remove(&name)));

@@ -5,6 +5,7 @@
 //! * A vault knows nothing of backups; names and order are the pipeline's.
 
 mod folder;
+mod owned;
 #[cfg(feature = "s3")]
 mod s3;
 
@@ -12,10 +13,12 @@ mod s3;
 pub(crate) mod tests;
 
 use super::settings::{Place, VaultSettings};
+use crate::ca;
+use crate::folder::Folder;
 use crate::space::Space;
 pub(crate) use folder::FolderVault;
+use owned::{Owned, Owner};
 use std::io::{self, Read, Write};
-use std::path::Path;
 
 /// A storage location.
 pub(crate) trait Vault: Send + Sync {
@@ -58,18 +61,23 @@ pub(crate) trait Upload: Write {
     fn commit(self: Box<Self>) -> io::Result<()>;
 }
 
-/// A vault as the settings say. `folder` is the hub's own; nothing is read or written yet.
-pub(crate) fn open(folder: &Path, settings: &VaultSettings) -> Result<Box<dyn Vault>, String> {
-    match settings.place()? {
+/// A vault as the settings say, of the hub whose authority is in its folder. Nothing is read or written in it yet.
+pub(crate) fn open(folder: &Folder, settings: &VaultSettings) -> Result<Box<dyn Vault>, String> {
+    let (vault, is_elsewhere): (Box<dyn Vault>, bool) = match settings.place()? {
         // Only what is below our own folder may be made; a missing disk must stay missing.
         Place::Folder(path) => {
-            Ok(Box::new(FolderVault::new(&settings.name, &folder.join(path), path.is_relative())))
+            let own = path.is_relative();
+            (Box::new(FolderVault::new(&settings.name, &folder.path().join(path), own)), !own)
         }
         #[cfg(feature = "s3")]
-        Place::Bucket(bucket) => Ok(Box::new(s3::S3Vault::new(&settings.name, bucket, folder))),
+        Place::Bucket(bucket) => (Box::new(s3::S3Vault::new(&settings.name, bucket, folder.path())), false),
         #[cfg(not(feature = "s3"))]
-        Place::Bucket(_) => Err(super::settings::NOT_BUILT_IN.to_owned()),
-    }
+        Place::Bucket(_) => return Err(super::settings::NOT_BUILT_IN.to_owned()),
+    };
+    // Before there is an authority there is nobody to belong to.
+    let Some(hub) = ca::identity(folder.path()) else { return Ok(vault) };
+    let known = is_elsewhere.then(|| folder.backups().join("known").join(&settings.name));
+    Ok(Box::new(Owned::new(vault, Owner::new(hub, known))))
 }
 
 /// Writes a small file whole.

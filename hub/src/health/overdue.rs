@@ -111,7 +111,12 @@ fn vaults(facts: &Facts<'_>) -> Vec<Overdue> {
             true => {
                 format!("the vault {name} at {place} does not answer: is its machine on, and the line up?")
             }
-            false => format!("the vault {name} at {place} cannot be listed: is its disk there?"),
+            false => {
+                let begin = format!("the vault {name} at {place} cannot be listed");
+                let mut told = facts.catalog.problems.iter().map(|problem| problem.what.as_str());
+                let told = told.find(|what| what.starts_with(&begin)).unwrap_or(&begin);
+                format!("{told}; is its disk there?")
+            }
         };
         Overdue { check: "vaults", key: format!("vault {name}"), state, what }
     };

@@ -19,6 +19,8 @@ mod kills;
 mod order;
 #[path = "backup/own.rs"]
 mod own;
+#[path = "backup/shared.rs"]
+mod shared;
 
 fn keys(value: &Json) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -135,7 +137,8 @@ fn a_backup_has_the_shape_that_scripts_read_and_is_complete_in_every_vault() {
         assert_eq!(fs::metadata(&copy).unwrap().len(), made["bytes"]);
         let vault = copy.parent().unwrap();
         let files = ["db.gz", "db.gz.sha256", "json"].map(|ending| format!("{id}.{ending}"));
-        assert_eq!(names(vault), files, "and nothing else");
+        let whose = "tt-hub.id".to_owned();
+        assert_eq!(names(vault), [&files[..], &[whose]].concat(), "and nothing else");
         let line = fs::read_to_string(vault.join(&files[1])).unwrap();
         assert_eq!(line, format!("{}  {id}.db.gz\n", made["sha256"].as_str().unwrap()));
         let manifest: Json = serde_json::from_slice(&fs::read(vault.join(&files[2])).unwrap()).unwrap();
@@ -164,7 +167,11 @@ fn without_a_tier_coarser_ones_that_are_due_get_the_same_bytes() {
     let of = |field: &str| all.as_array().unwrap().iter().map(|one| one[field].clone()).collect::<Vec<_>>();
     assert_eq!(of("tier"), ["hourly", "daily", "weekly", "monthly", "yearly"].map(Json::from));
     assert!(of("sha256").iter().all(|sha256| *sha256 == made["sha256"]));
-    assert_eq!(names(&folder.data().join("backups/archive")).len(), 6, "monthly and yearly only");
+    assert_eq!(
+        names(&folder.data().join("backups/archive")).len(),
+        7,
+        "monthly and yearly only, and whose it is"
+    );
     folder.hub(&["backup"]).fine();
     let tiers =
         folder.json(&["backups"]).as_array().unwrap().iter().filter(|one| one["tier"] == "daily").count();

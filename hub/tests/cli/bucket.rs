@@ -1,7 +1,7 @@
 //! A bucket of a real object store as a vault, beside a folder and alone.
 
 use crate::daemon::until;
-use crate::program::Folder;
+use crate::program::{Folder, names};
 use crate::store::Store;
 use rusqlite::Connection;
 use serde_json::Value as Json;
@@ -98,6 +98,11 @@ fn what_is_in_the_bucket_alone_gives_a_burnt_hub_back_to_its_last_count() {
     for (arguments, rows) in [(vec![id], vec!["kept"]), (vec!["--at", &version], vec!["kept", "later"])] {
         let folder = Folder::with_hub();
         site.configure(&folder, &site.bucket());
+        // The copy of it that was kept elsewhere: without it the bucket belongs to another hub.
+        for file in names(&site.folder.data().join("ca")) {
+            let of = |folder: &Folder| folder.data().join("ca").join(&file);
+            fs::copy(of(&site.folder), of(&folder)).unwrap();
+        }
         let mut command = vec!["restore", "--force"];
         command.extend(&arguments);
         folder.hub(&command).fine();
