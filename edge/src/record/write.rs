@@ -44,7 +44,9 @@ pub(crate) fn insert(conn: &Connection, row: &Row) -> Result<i64> {
     let names: Vec<_> = given.iter().map(|(name, _)| ident(name)).collect();
     let marks = vec!["?"; names.len()].join(", ");
     let sql = format!("INSERT INTO {}({}) VALUES ({marks})", ident(&row.table), names.join(", "));
-    conn.execute(&sql, params_from_iter(given.into_iter().map(|(_, value)| sql_value(value))))?;
+    // Kept ready: to compile it means to compile the triggers of the table, and a file has thousands of lines.
+    let values = given.into_iter().map(|(_, value)| sql_value(value));
+    conn.prepare_cached(&sql)?.execute(params_from_iter(values))?;
     Ok(conn.last_insert_rowid())
 }
 
