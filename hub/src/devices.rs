@@ -15,7 +15,7 @@ pub use admission::{Admission, Invitation, invite, redeem};
 pub(crate) use journaled::replace;
 pub(crate) use order::order;
 pub use order::{order_reseed, ordered};
-pub(crate) use stand_in::{stand_in, stand_ins};
+pub(crate) use stand_in::{gone, stand_in};
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params};
 use tt_protocol::ids::DEVICE_MAX;

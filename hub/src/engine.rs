@@ -47,7 +47,7 @@ pub struct Engine {
     staged: HashMap<EdgeId, Staged>,
     merging: Vec<(LinkId, Changeset)>,
     local_dirty: bool,
-    is_new: bool,
+    asks_journal: bool,
     /// What the sessions were told is safe.
     watermark: Version,
 }
@@ -62,7 +62,7 @@ impl Engine {
             staged: HashMap::new(),
             merging: Vec::new(),
             local_dirty: true,
-            is_new: true,
+            asks_journal: true,
             watermark: Version(0),
         }
     }
@@ -104,8 +104,9 @@ impl Engine {
         self.merging.retain(|(waiting, _)| *waiting != link);
     }
 
-    /// Refuses an edge that is linked: it was revoked.
+    /// Refuses an edge that may be linked: it was revoked. What it had handed in before a restore, nobody will send.
     pub fn refuse(&mut self, edge: EdgeId, reason: &str) {
+        self.asks_journal = true;
         for session in self.sessions.values_mut().filter(|session| session.edge() == edge) {
             session.refuse(reason);
         }
@@ -177,8 +178,12 @@ impl Engine {
     /// # Errors
     /// When the store fails as a whole. Nothing that waits is acknowledged then; edges send again.
     pub fn step(&mut self, now: Millis) -> Result<Vec<Action>, StoreError> {
-        if std::mem::take(&mut self.is_new) {
-            self.store.stand_ins_again(now)?;
+        if std::mem::take(&mut self.asks_journal) {
+            let before = self.store.version();
+            self.store.gone_again(now)?;
+            if self.store.version() != before {
+                self.announce();
+            }
         }
         // Devices that joined and the like: whoever did that has no answer yet, or it does not matter to him.
         self.store.flush()?;

@@ -26,12 +26,12 @@ pub(crate) fn stand_in(
     })
 }
 
-/// All of them: numbers that were revoked from the beginning and never had a certificate.
+/// All as whom nobody will ever connect: devices that were revoked or have left, and stand-ins.
 ///
 /// # Errors
 /// When SQLite fails.
-pub(crate) fn stand_ins(conn: &Connection) -> rusqlite::Result<Vec<EdgeId>> {
-    let sql = "SELECT device FROM _sync_edge WHERE cert_sha256 IS NULL AND revoked_at = enrolled_at ORDER BY device";
+pub(crate) fn gone(conn: &Connection) -> rusqlite::Result<Vec<EdgeId>> {
+    let sql = "SELECT device FROM _sync_edge WHERE revoked_at IS NOT NULL ORDER BY device";
     conn.prepare(sql)?.query_map([], |row| Ok(EdgeId(row.get(0)?)))?.collect()
 }
 
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(stand_in(&conn, "a-rescued-00", "station", Millis(6)).unwrap(), first);
         let second = stand_in(&conn, "a-rescued-01", "station", Millis(7)).unwrap();
         assert_eq!((first, second), (EdgeId(1), EdgeId(2)));
-        assert_eq!(stand_ins(&conn).unwrap(), [first, second]);
+        assert_eq!(gone(&conn).unwrap(), [first, second]);
         assert!(list(&conn).unwrap().iter().all(|device| device.revoked_at == Some(device.enrolled_at)));
     }
 }

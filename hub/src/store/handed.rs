@@ -2,7 +2,8 @@
 //!
 //! What this file lacks comes again from the device. What the device was told to be safe, and keeps no more, is
 //! taken from the journal instead, as if the device had sent it again. Only what neither has is passed over, and
-//! that is said loudly.
+//! that is said loudly. For devices that will never come, because they were revoked, all is taken from the journal,
+//! and at once.
 
 use super::once::find_merged;
 use super::{Changeset, HubStore, Outcome, StoreError, feed, history, journaled};
@@ -19,6 +20,12 @@ use tt_protocol::session::hub::Standing;
 
 /// So many changesets are merged in one commit.
 const BATCH: usize = 256;
+/// The epoch in which the journal was asked for the work of devices that never come, and how many they were.
+const GONE_IN: &str = "stand_ins_done";
+const GONE_COUNT: &str = "stand_ins_count";
+
+/// Of each device, the first and the last changeset that are looked for.
+type Wanted = BTreeMap<EdgeId, (Seq, Seq)>;
 
 impl HubStore {
     /// What the hub knows of an edge that says hello.
@@ -54,10 +61,41 @@ impl HubStore {
         (from, to): (Seq, Seq),
         now: Millis,
     ) -> Result<Seq, StoreError> {
-        let found = match self.journal.as_ref().map(|journal| kept(&journal.reader(), edge, (from, to))) {
+        self.merge_kept(BTreeMap::from([(edge, (from, to))]), now)?;
+        self.merged(edge)
+    }
+
+    /// After a restore, merges what devices had handed in that will never come, and work that came out of files, as
+    /// far as this file lacks it and the journal has it. Once an epoch, and again when a device was revoked since.
+    ///
+    /// # Errors
+    /// When the store fails as a whole.
+    pub(crate) fn gone_again(&mut self, now: Millis) -> Result<(), StoreError> {
+        let epoch = i64::try_from(self.epoch.0).unwrap_or(i64::MAX);
+        let gone = devices::gone(&self.conn)?;
+        let count = i64::try_from(gone.len()).unwrap_or(i64::MAX);
+        let (asked_in, asked_for) = (state::get(&self.conn, GONE_IN)?, state::get(&self.conn, GONE_COUNT)?);
+        if asked_in.unwrap_or(1) == epoch && (epoch <= 1 || asked_for == Some(count)) {
+            return Ok(());
+        }
+        let mut wanted = BTreeMap::new();
+        for edge in gone {
+            wanted.insert(edge, (self.merged(edge)?.next(), Seq(u64::MAX)));
+        }
+        let changesets = self.merge_kept(wanted, now)?;
+        if changesets > 0 {
+            tracing::info!(changesets, "what devices had handed in that will never come was merged again");
+        }
+        state::set(&self.conn, GONE_COUNT, count)?;
+        Ok(state::set(&self.conn, GONE_IN, epoch)?)
+    }
+
+    /// Merges these changesets as far as the journal has them. Gives how many that were.
+    fn merge_kept(&mut self, wanted: Wanted, now: Millis) -> Result<usize, StoreError> {
+        let found = match self.journal.as_ref().map(|journal| kept(&journal.reader(), wanted)) {
             Some(Ok(found)) => found,
             Some(Err(error)) => {
-                tracing::error!(device = %edge, %error, "the journal was asked for what a device handed in");
+                tracing::error!(%error, "the journal was asked for what devices had handed in");
                 Vec::new()
             }
             None => Vec::new(),
@@ -67,12 +105,12 @@ impl HubStore {
                 match outcome {
                     Ok(Outcome::Merged { .. }) => {}
                     other => {
-                        tracing::error!(device = %edge, seq = %changeset.seq, ?other, "not merged again")
+                        tracing::error!(device = %changeset.edge, seq = %changeset.seq, ?other, "not merged again")
                     }
                 }
             }
         }
-        self.merged(edge)
+        Ok(found.len())
     }
 
     /// What follows this changeset of an edge is merged, although it and those before it are nowhere any more. That
@@ -105,24 +143,23 @@ pub(super) fn passed_over(
     conn.execute(sql, (edge.0, to.0 as i64, version.0 as i64, now.0)).map(drop)
 }
 
-/// Changesets of a device from the journal, in order and without a gap.
-fn kept(reader: &Reader, edge: EdgeId, (from, to): (Seq, Seq)) -> Result<Vec<Changeset>, ReaderError> {
-    let Some(reach) = reader.reach()? else { return Ok(Vec::new()) };
-    let mut found: BTreeMap<Seq, Changeset> = BTreeMap::new();
+/// These changesets from the journal: of each device in order and without a gap, of all in the journal's order.
+///
+/// A changeset that was merged again after a restore is there more than once, with the same bytes, and so are all that
+/// follow it: whoever takes each as soon as it is the next one finds all.
+fn kept(reader: &Reader, mut wanted: Wanted) -> Result<Vec<Changeset>, ReaderError> {
+    let Some(reach) = reader.reach()?.filter(|_| !wanted.is_empty()) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
     for entry in reader.after(Lsn(reach.first.0.saturating_sub(1)))? {
-        if let What::Changeset { edge: by, seq, cursor, pieces } = entry?.what
-            && by == edge
-            && (from..=to).contains(&seq)
+        if let What::Changeset { edge, seq, cursor, pieces } = entry?.what
+            && let Some((next, to)) = wanted.get_mut(&edge)
+            && seq == *next
+            && seq <= *to
         {
+            *next = next.next();
             let hash = pieces::hash(&pieces);
-            found.insert(seq, Changeset { edge, seq, hash, pieces, cursor });
+            found.push(Changeset { edge, seq, hash, pieces, cursor });
         }
     }
-    let mut next = from;
-    let in_order = found.into_values().take_while(|changeset| {
-        let follows = changeset.seq == next;
-        next = next.next();
-        follows
-    });
-    Ok(in_order.collect())
+    Ok(found)
 }

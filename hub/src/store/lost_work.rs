@@ -26,9 +26,6 @@ use tt_protocol::pieces;
 use tt_protocol::policy::Policy;
 use tt_protocol::rescue::{Origin, Uncut, encode_uncut};
 
-/// The epoch in which the journal was asked for work out of files.
-const STAND_INS_DONE: &str = "stand_ins_done";
-
 /// A changeset that the hub does not have.
 struct New {
     seq: i64,
@@ -276,26 +273,6 @@ impl HubStore {
         report.conflicts = self.conflicts_since(last_entry)?;
         report.version = self.version.0;
         Ok(report)
-    }
-
-    /// After a restore, work that came out of files and that the restored database lacks is merged again from the
-    /// journal: its devices never send it.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub(crate) fn stand_ins_again(&mut self, now: Millis) -> Result<(), StoreError> {
-        let epoch = i64::try_from(self.epoch.0).unwrap_or(i64::MAX);
-        if state::get(&self.conn, STAND_INS_DONE)?.unwrap_or(1) == epoch {
-            return Ok(());
-        }
-        for stand_in in devices::stand_ins(&self.conn)? {
-            let merged = self.merged(stand_in)?;
-            let last = self.hand_in_again(stand_in, (merged.next(), Seq(u64::MAX)), now)?;
-            if last > merged {
-                tracing::info!(%stand_in, changesets = last.0 - merged.0, "the work of a lost device was merged again");
-            }
-        }
-        Ok(state::set(&self.conn, STAND_INS_DONE, epoch)?)
     }
 
     fn stand_in(&mut self, plan: &Plan, now: Millis) -> Result<EdgeId, RescueError> {

@@ -64,3 +64,35 @@ fn a_restored_hub_has_again_what_devices_had_handed_in_and_what_they_forgot() ->
     fresh.sync("60")?;
     warehouse.agree(&[&edge, &fresh])
 }
+
+/// One was revoked before the restore and one is revoked after it, both never come again: the journal has their work.
+#[test]
+fn a_restored_hub_has_again_what_revoked_devices_had_handed_in() -> Done {
+    let mut warehouse = Warehouse::open()?;
+    let devices = ["packing-1", "packing-2", "packing-3", "packing-4"];
+    let edges = devices.map(|name| warehouse.device(name));
+    let edges = edges.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let backup = json(&warehouse, &["backup", "--tier", "daily"])?;
+    let id = backup["id"].as_str().context("an id")?;
+    let good = inspect::number(&warehouse.hub.db(), GOOD)?;
+    for (edge, count) in edges.iter().zip([1, 10, 100, 1_000]) {
+        sql(&edge.db(), &format!("UPDATE po_lines SET good_count = good_count + {count} WHERE id = 1"))?;
+        sql(&edge.db(), &format!("INSERT INTO tablet_types(tablet_type_name) VALUES ('of {count}')"))?;
+        edge.sync("60")?;
+    }
+    json(&warehouse, &["revoke", "packing-1"])?;
+    let said = warehouse.hub.say(&["restore", id, "--force"])?;
+    ensure!(said.code == 0 && said.out.contains("from its journal"), "{said:?}");
+    until_number(&warehouse.hub.db(), GOOD, good + 1)?;
+    json(&warehouse, &["revoke", "packing-2"])?;
+    until_number(&warehouse.hub.db(), GOOD, good + 11)?;
+    warehouse.stop_hub()?;
+    json(&warehouse, &["revoke", "packing-3"])?;
+    warehouse.serve()?;
+    until_number(&warehouse.hub.db(), GOOD, good + 111)?;
+    warehouse.agree(&[&edges[3]])?;
+    until_number(&edges[3].db(), GOOD, good + 1_111)?;
+    let types = "SELECT count(*) FROM tablet_types WHERE tablet_type_name LIKE 'of 1%'";
+    ensure!(inspect::number(&warehouse.hub.db(), types)? == 4, "each row once");
+    Ok(())
+}

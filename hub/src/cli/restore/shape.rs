@@ -124,7 +124,8 @@ fn devices(plan: &Plan, text: &mut String) {
         .map(|device| device.name.as_str())
         .collect();
     if !revoked.is_empty() {
-        writeln!(text, "Revoked since, so that nothing comes again from them: {}.", revoked.join(", "))
+        let names = revoked.join(", ");
+        writeln!(text, "Revoked, so that the hub takes from its journal what they had handed in: {names}.")
             .unwrap_or_default();
     }
 }
