@@ -118,7 +118,11 @@ pub async fn run(
     tracing::info!(database = %db.display(), http, "tt-edge runs");
     let alive = tokio::spawn(manager::keep_alive());
     manager::ready();
-    stopped.came().await;
+    let is_asked = tokio::select! {
+        () = stopped.came() => true,
+        // Without the file's thread nothing is handed in any more: whoever keeps the daemon must start it again.
+        () = events.closed() => false,
+    };
     manager::stopping();
     alive.abort();
     stop.cancel();
@@ -128,6 +132,9 @@ pub async fn run(
     worker.join();
     drop(page);
     let _ = std::fs::remove_file(place.control());
+    if !is_asked {
+        return Err(DaemonError::WorkerGone);
+    }
     tracing::info!("tt-edge has stopped");
     Ok(())
 }

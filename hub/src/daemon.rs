@@ -41,7 +41,7 @@ use event::{EVENTS_MAX, Event, Shared};
 pub(crate) use line::Line;
 pub(crate) use lock::Lock;
 use snapshots::Snapshots;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -154,7 +154,8 @@ pub(crate) fn serve(data: &Path, arguments: Arguments) -> Result<(), DaemonError
     let first_look = Duration::from_secs(arguments.first_look);
     let beginning = Listening::begin(folder, config, authority, (restores, first_look));
     let listening = runtime.block_on(beginning)?;
-    eprintln!("tt-hub ready quic={} http={}", listening.quic, listening.http);
+    // Where that cannot be written, the file of addresses says it all the same.
+    let _ = writeln!(io::stderr(), "tt-hub ready quic={} http={}", listening.quic, listening.http);
     begin_log(arguments.log_json);
     if let Some(settled) = settled {
         tracing::warn!("{settled}");
@@ -201,6 +202,8 @@ fn begin_log(json: bool) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
+        // A log that has no room must not end whoever has something to say.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     // A program that runs several of our daemons in one process has set up its log already.
     let _ = if json { log.json().try_init() } else { log.try_init() };

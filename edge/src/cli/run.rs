@@ -47,6 +47,8 @@ pub(super) fn daemon(place: &Place, args: RunArgs) -> Outcome {
 fn log(json: bool) {
     let filter = EnvFilter::try_from_env("TT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A log that has no room must not end whoever has something to say.
+    let builder = builder.log_internal_errors(false);
     // No colours in a journal.
     let builder = builder.with_ansi(io::stderr().is_terminal());
     if json {

@@ -112,6 +112,8 @@ struct Thread {
     reported: Option<Report>,
     /// What everybody was told of a feed that the file does not take.
     feed_refused: Option<String>,
+    /// Everybody was told that the log cannot be moved into the file.
+    log_is_stuck: bool,
 }
 
 impl Worker {
@@ -147,6 +149,7 @@ impl Worker {
             wanted: want,
             reported: None,
             feed_refused: None,
+            log_is_stuck: false,
         };
         let named = std::thread::Builder::new().name("store".to_owned());
         let thread = named.spawn(move || {
@@ -348,11 +351,24 @@ impl Thread {
             self.in_step();
         }
         self.tell_of_refused_feed();
-        let large = std::fs::metadata(&self.wal).is_ok_and(|wal| wal.len() > WAL_BYTES_MAX);
-        if large && let Err(error) = self.engine.store().checkpoint() {
-            tracing::warn!(%error, "the log could not be moved into the database file; trying again later");
-        }
+        self.move_log();
         self.want_a_look();
+    }
+
+    /// Moves a large log into the file. That it cannot be moved is said once, and not at each event until it can.
+    fn move_log(&mut self) {
+        let large = std::fs::metadata(&self.wal).is_ok_and(|wal| wal.len() > WAL_BYTES_MAX);
+        if !large {
+            return;
+        }
+        match self.engine.store().checkpoint() {
+            Ok(()) => self.log_is_stuck = false,
+            Err(error) if !self.log_is_stuck => {
+                self.log_is_stuck = true;
+                tracing::warn!(%error, "the log could not be moved into the database file; trying again");
+            }
+            Err(_) => {}
+        }
     }
 
     /// Tells when the next look is wanted, if that is sooner than there is one anyway.
