@@ -7,6 +7,7 @@
 //! * `account`: what must be in every file, from all books, and what is in one
 //! * `past`: which transactions of the hub's own programs a restore takes back
 //! * `site`: hub, devices, and a stretch of bad wireless for each
+//! * `disk`: a small disk for a device, that can run full
 //! * `fault`: what goes wrong next, `act` lets it happen
 //! * `backups`: what is listed is one moment of the database, and restores
 //! * `quiet`: everything is mended, and the promises are looked at
@@ -21,6 +22,7 @@ mod book;
 mod chronicle;
 mod crew;
 mod deed;
+mod disk;
 mod fault;
 mod past;
 mod quiet;

@@ -52,6 +52,9 @@ enum Part {
         /// Milliseconds between two transactions, on average.
         #[arg(long)]
         pace: u64,
+        /// Its disk may run full.
+        #[arg(long)]
+        small_disk: bool,
     },
 }
 
@@ -72,8 +75,8 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { minutes, faults, seed, devices, dir, part } = cli;
     match part {
-        Some(Part::Station { db, book, who, seed, pace }) => {
-            station::work(&station::Orders { db, book, who, seed, pace_ms: pace })
+        Some(Part::Station { db, book, who, seed, pace, small_disk }) => {
+            station::work(&station::Orders { db, book, who, seed, pace_ms: pace, small_disk })
         }
         None => {
             let parent = dir.unwrap_or_else(std::env::temp_dir);

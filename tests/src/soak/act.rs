@@ -37,7 +37,7 @@ pub(super) fn perform(site: &mut Site, mends: &mut Mends, fault: Fault) -> anyho
         Fault::HubKilled => nodes::hub_killed(site).map(Some),
         Fault::HubRestarted => nodes::hub_restarted(site).map(Some),
         Fault::HubAsleep => nodes::hub_asleep(site).map(Some),
-        Fault::ProgramKilled => nodes::program_killed(site).map(Some),
+        Fault::ProgramKilled => nodes::program_killed(site),
         Fault::Backup => copies::backup(site),
         Fault::BackupKilled => copies::backup_killed(site).map(Some),
         Fault::HubKilledInBackup => copies::hub_killed_in_backup(site).map(Some),
@@ -56,6 +56,7 @@ pub(super) fn perform(site: &mut Site, mends: &mut Mends, fault: Fault) -> anyho
         Fault::Cloned => devices::cloned(site, mends, at).map(Some),
         Fault::PutBack => devices::put_back(site, mends, at),
         Fault::Migrate => schema::migrate(site),
+        Fault::DiskFull => devices::disk_full(site, mends),
     }
 }
 
@@ -137,6 +138,15 @@ fn put_right(site: &mut Site, mend: &Mend) -> anyhow::Result<String> {
                 wake(device)?;
             }
             Ok(format!("the daemon of {name} goes on"))
+        }
+        Mend::Disk(name) => {
+            if let Some(device) = site.named(name)
+                && let Some(disk) = &device.disk
+            {
+                disk.empty()?;
+                device.is_full = false;
+            }
+            Ok(format!("there is room on the disk of {name} again"))
         }
         Mend::Vault => {
             site.vault_back()?;

@@ -52,9 +52,12 @@ impl Worker {
             command.arg("station");
             command
         };
-        let Orders { db, book, who, seed, pace_ms } = &self.orders;
+        let Orders { db, book, who, seed, pace_ms, small_disk } = &self.orders;
         command.arg("--db").arg(db).arg("--book").arg(book).args(["--who", who]);
         command.args(["--seed", &seed.to_string(), "--pace", &pace_ms.to_string()]);
+        if *small_disk {
+            command.arg("--small-disk");
+        }
         let log = File::options().create(true).append(true).open(&self.log)?;
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn();
         self.child = Some(child.with_context(|| format!("cannot start {who}"))?);

@@ -63,6 +63,8 @@ pub(super) enum Fault {
     PutBack,
     /// The schema changes.
     Migrate,
+    /// The disk of a device is full for a while.
+    DiskFull,
 }
 
 /// How often each comes, in parts of all.
@@ -97,6 +99,7 @@ const WEIGHTS: &[(Fault, u64)] = &[
     (Fault::Cloned, 2),
     (Fault::PutBack, 2),
     (Fault::Migrate, 1),
+    (Fault::DiskFull, 3),
 ];
 
 impl Fault {
@@ -125,6 +128,8 @@ pub(super) enum Mend {
     Wake(String),
     /// The second vault is away.
     Vault,
+    /// The disk of this device is full.
+    Disk(String),
 }
 
 /// What must be put right, and after how many more faults.

@@ -4,6 +4,7 @@
 use super::act;
 use super::backups;
 use super::chronicle::{Chronicle, Tally};
+use super::disk::Disk;
 use super::fault::{Fault, Mends};
 use super::quiet::quiet;
 use super::site::Site;
@@ -83,6 +84,15 @@ fn play(
     let pace = if plan.faults.is_some() { BRISK } else { GENTLE };
     let mut site = Site::begin(program, dir, plan.devices, plan.seed, pace.program_ms)?;
     chronicle.say("all devices have joined; programs begin to count");
+    let done = stretches(&mut site, plan, &pace, chronicle);
+    if done.is_err() {
+        site.devices.iter().filter_map(|device| device.disk.as_ref()).try_for_each(Disk::keep)?;
+    }
+    done
+}
+
+/// Faults and quiet moments, until it is over.
+fn stretches(site: &mut Site, plan: &Plan, pace: &Pace, chronicle: &mut Chronicle) -> anyhow::Result<()> {
     let (mut mends, mut strain) = (Mends::new(), Strain::default());
     while !is_over(plan, chronicle) {
         site.start_programs()?;
@@ -91,12 +101,12 @@ fn play(
                 break;
             }
             site.wait(2 * pace.fault_ms);
-            one(&mut site, &mut mends, chronicle)?;
-            chronicle.each_minute(|tally| sum(&site, tally))?;
+            one(site, &mut mends, chronicle)?;
+            chronicle.each_minute(|tally| sum(site, tally))?;
         }
-        quiet(&mut site, &mut mends, &mut strain, chronicle)?;
+        quiet(site, &mut mends, &mut strain, chronicle)?;
     }
-    let rehearsed = backups::rehearse(&site)?;
+    let rehearsed = backups::rehearse(site)?;
     chronicle.say(&format!("each of {rehearsed} backups can be restored"));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::account::Account;
 use super::book::Book;
 use super::crew::{Worker, has_python};
+use super::disk::Disk;
 use super::past::{Past, State};
 use super::station::{self, AT_HUB, Orders};
 use crate::node::{Edge, Hub, Program, Said};
@@ -36,6 +37,10 @@ pub(super) struct Device {
     pub(super) asleep: bool,
     /// Its daemon is never killed, so that what grows slowly is seen.
     pub(super) is_old: bool,
+    /// A disk of its own, which is dropped after everybody who works on it.
+    pub(super) disk: Option<Disk>,
+    /// No byte fits on it.
+    pub(super) is_full: bool,
 }
 
 /// A moment to which the hub can be brought back.
@@ -110,7 +115,7 @@ impl Site {
         site.name_vaults()?;
         site.serve()?;
         for number in 0..devices {
-            let device = site.device()?;
+            let device = site.device(number == 1)?;
             site.devices.push(device);
             site.devices[number].is_old = number == 0;
         }
@@ -161,9 +166,10 @@ impl Site {
     }
 
     /// A new device with a daemon that runs and programs that do not yet.
-    pub(super) fn device(&mut self) -> anyhow::Result<Device> {
+    pub(super) fn device(&mut self, on_disk: bool) -> anyhow::Result<Device> {
         let name = self.next_name();
         let dir = self.dir.join(&name);
+        let disk = if on_disk { Disk::mount(&dir)? } else { None };
         let relay = Relay::start(self.addresses()?["quic"].as_str().context("the hub listens")?.parse()?)?;
         let token = self.hub.invite(&name)?;
         self.program.must("edge", &dir, &["join", &token, "--hub", &relay.address().to_string()])?;
@@ -171,16 +177,21 @@ impl Site {
         edge.run()?;
         let db = edge.db();
         let mut crew = vec![self.worker(&format!("{name}a"), &db, false)];
-        if self.made == 1 || self.random.once_in(2) {
+        if self.made == 1 || disk.is_none() && self.random.once_in(2) {
             crew.push(self.worker(&format!("{name}b"), &db, has_python()));
         }
-        Ok(Device { name, edge, relay, crew, asleep: false, is_old: false })
+        crew.iter_mut().for_each(|worker| worker.orders.small_disk = disk.is_some());
+        Ok(Device { name, edge, relay, crew, asleep: false, is_old: false, disk, is_full: false })
     }
 
     pub(super) fn worker(&mut self, who: &str, db: &Path, is_python: bool) -> Worker {
         let book = self.dir.join(format!("{who}.book"));
         let (db, who, seed) = (db.to_owned(), who.to_owned(), self.random.next() >> 1);
-        Worker::new(&self.program, Orders { db, book, who, seed, pace_ms: self.pace_ms }, is_python)
+        Worker::new(
+            &self.program,
+            Orders { db, book, who, seed, pace_ms: self.pace_ms, small_disk: false },
+            is_python,
+        )
     }
 
     pub(super) fn workers(&mut self) -> impl Iterator<Item = &mut Worker> {

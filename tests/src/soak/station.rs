@@ -15,7 +15,7 @@ use super::deed::Deed;
 use crate::sim::random::Random;
 use crate::writer;
 use anyhow::{Context as _, bail};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +41,8 @@ pub struct Orders {
     pub seed: u64,
     /// Milliseconds between two transactions, on average.
     pub pace_ms: u64,
+    /// Its disk may run full: then a transaction fails, and it goes on with the next.
+    pub small_disk: bool,
 }
 
 struct Station {
@@ -48,6 +50,8 @@ struct Station {
     book: Book,
     random: Random,
     number: u64,
+    /// The file, where its disk may run full.
+    small_disk: Option<PathBuf>,
 }
 
 /// Writes until its input is closed.
@@ -60,7 +64,8 @@ pub fn work(orders: &Orders) -> anyhow::Result<()> {
     let book = Book(orders.book.clone());
     let number = book.last()?;
     let random = Random::new(orders.seed ^ number);
-    let mut station = Station { who: orders.who.clone(), book, random, number };
+    let small_disk = orders.small_disk.then(|| orders.db.clone());
+    let mut station = Station { who: orders.who.clone(), book, random, number, small_disk };
     while !stop.load(Ordering::Acquire) {
         station
             .transaction(&mut conn)
@@ -85,7 +90,8 @@ pub(super) fn transactions(
 ) -> anyhow::Result<Vec<super::book::Entry>> {
     let mut conn = writer::open(db)?;
     let (who, book) = (who.to_owned(), Book(book.to_owned()));
-    let mut station = Station { who, book: book.clone(), random: Random::new(1), number: 0 };
+    let mut station =
+        Station { who, book: book.clone(), random: Random::new(1), number: 0, small_disk: None };
     (0..count).try_for_each(|_| station.transaction(&mut conn))?;
     book.read()
 }
@@ -104,6 +110,15 @@ fn told_to_stop() -> Arc<AtomicBool> {
 impl Station {
     fn transaction(&mut self, conn: &mut Connection) -> anyhow::Result<()> {
         self.number += 1;
+        let done = self.attempt(conn);
+        match (&done, &self.small_disk) {
+            // Whether it was committed all the same, the file says.
+            (Err(error), Some(db)) if is_full(error) => self.book.settle(&self.who, db),
+            _ => done,
+        }
+    }
+
+    fn attempt(&mut self, conn: &mut Connection) -> anyhow::Result<()> {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let deeds = self.write(&tx)?;
         self.book.begin(self.number, &deeds)?;
@@ -308,6 +323,12 @@ impl Station {
         tx.prepare_cached(sql)?.execute((&item, &name))?;
         Ok(vec![Deed::any("name", &item, &name)])
     }
+}
+
+/// SQLite has no room: for the log, or for what its connections share.
+fn is_full(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    matches!(code, Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
 }
 
 /// How the ledger writes a submission.

@@ -1,7 +1,7 @@
 //! What happens to devices: a clock is set, a file is made anew, copied to another device or put back, and a device is
 //! lost and another one takes its place.
 
-use super::put_right;
+use super::{lasting, put_right};
 use crate::node::Edge;
 use crate::soak::crew::Worker;
 use crate::soak::fault::{Mend, Mends};
@@ -17,8 +17,7 @@ use std::time::Duration;
 /// Whether nothing is the matter with a device, after what was the matter is put right.
 fn make_well(site: &mut Site, mends: &mut Mends, at: usize) -> anyhow::Result<()> {
     let name = site.devices[at].name.clone();
-    let is_its =
-        |mend: &Mend| matches!(mend, Mend::Link(of) | Mend::Daemon(of) | Mend::Wake(of) if *of == name);
+    let is_its = |mend: &Mend| matches!(mend, Mend::Link(of) | Mend::Daemon(of) | Mend::Wake(of) | Mend::Disk(of) if *of == name);
     let (its, others): (Mends, Mends) = mends.drain(..).partition(|(_, mend)| is_its(mend));
     *mends = others;
     its.iter().try_for_each(|(_, mend)| put_right(site, mend).map(drop))
@@ -46,6 +45,18 @@ pub(super) fn clock(site: &mut Site, mends: &mut Mends, at: usize) -> anyhow::Re
     device.edge.run()?;
     start(device)?;
     Ok(Some(format!("the clock of {} was {days} days off and was set", device.name)))
+}
+
+/// Programs cannot write then, and the daemon goes on when there is room again.
+pub(super) fn disk_full(site: &mut Site, mends: &mut Mends) -> anyhow::Result<Option<String>> {
+    let with_disk =
+        |device: &&mut Device| device.disk.is_some() && !device.is_full && device.edge.daemon.is_some();
+    let Some(device) = site.devices.iter_mut().find(with_disk) else { return Ok(None) };
+    device.disk.as_ref().context("it has one")?.fill()?;
+    device.is_full = true;
+    let name = device.name.clone();
+    lasting(site, mends, Mend::Disk(name.clone()));
+    Ok(Some(format!("the disk of {name} is full")))
 }
 
 pub(super) fn reseed(site: &Site, at: usize) -> anyhow::Result<String> {
@@ -78,7 +89,9 @@ pub(super) fn lost(site: &mut Site, mends: &mut Mends, at: usize) -> anyhow::Res
         let said = site.hub_must(&["rescue", &file])?;
         rescued = said["changesets"].as_u64().unwrap_or(0);
     }
-    let mut next = site.device()?;
+    let mut next = site.device(device.disk.is_some())?;
+    // Its file may be of a while ago, and programs go on where they were.
+    device_in_step(&next)?;
     next.crew = std::mem::take(&mut device.crew);
     for worker in &mut next.crew {
         worker.move_to(&next.edge.db());
@@ -190,5 +203,7 @@ pub(super) fn put_back(site: &mut Site, mends: &mut Mends, at: usize) -> anyhow:
     device.name.clone_from(&name);
     device_in_step(device)?;
     start(device)?;
+    // Nobody will come by that name.
+    site.hub_must(&["revoke", &former])?;
     Ok(Some(format!("an earlier file of {former} was put back; it was stopped, and goes on as {name}")))
 }

@@ -14,7 +14,8 @@ pub(super) fn edge(
 ) -> anyhow::Result<Option<String>> {
     let device = &mut site.devices[at];
     let name = device.name.clone();
-    if device.asleep || (device.is_old && fault != Fault::EdgeAsleep) {
+    // On a full disk nothing can be started.
+    if device.asleep || device.is_full || (device.is_old && fault != Fault::EdgeAsleep) {
         return Ok(None);
     }
     let Some(daemon) = device.edge.daemon.take() else { return Ok(None) };
@@ -67,12 +68,16 @@ pub(super) fn hub_asleep(site: &mut Site) -> anyhow::Result<String> {
     Ok("the hub got no time for a while".to_owned())
 }
 
-pub(super) fn program_killed(site: &mut Site) -> anyhow::Result<String> {
+pub(super) fn program_killed(site: &mut Site) -> anyhow::Result<Option<String>> {
     let count = site.workers().count() as u64;
     let at = usize::try_from(site.random.below(count))?;
+    let is_full = site.devices.iter().any(|device| device.is_full);
     let worker = site.workers().nth(at).context("one of them")?;
+    if is_full && worker.orders.small_disk {
+        return Ok(None);
+    }
     let in_the_middle = worker.kill()?;
     worker.start()?;
     let moment = if in_the_middle { ", in a transaction" } else { "" };
-    Ok(format!("kill -9 of the program {}{moment}", worker.who()))
+    Ok(Some(format!("kill -9 of the program {}{moment}", worker.who())))
 }
