@@ -169,6 +169,10 @@ pub(super) fn cloned(site: &mut Site, mends: &mut Mends, at: usize) -> anyhow::R
     ensure!(edge.say(&["sync", "--timeout", "20"])?.code == 1, "{name} is revoked and still comes in step");
     site.retired.push((worker.who().to_owned(), worker.book()));
     start(&mut site.devices[at])?;
+    // A hub that is brought back to before would have the copy's rows under ids that the original gave, too, and hold
+    // the original's on the list.
+    site.points.clear();
+    site.before_restore = None;
     Ok(format!(
         "{original} was copied; the copy was stopped, and its work came in as {name}, which was revoked"
     ))
