@@ -118,26 +118,36 @@ pub(crate) fn replay_watched(
 }
 
 /// Entries that a restore left behind, if the target lies after it: what came later does not build on them.
+///
+/// The last restore before the target counts first, and hides all those that it left behind: of two restores to the same
+/// evening, the second builds on nothing that the first began.
 fn abandoned(
     journal: &Reader,
     first: Lsn,
     epoch: Epoch,
     target: Target,
 ) -> Result<Vec<Range<Lsn>>, ReplayError> {
-    let mut found = Vec::new();
     if journal.reach()?.is_none_or(|reach| reach.last_epoch <= epoch) {
-        return Ok(found);
+        return Ok(Vec::new());
     }
+    let mut begun = Vec::new();
     for entry in journal.after(first)? {
         let entry = entry?;
-        let What::Epoch { epoch: begun, restored, .. } = &entry.what else { continue };
+        let What::Epoch { epoch, restored, .. } = entry.what else { continue };
         if !target.has(&entry) {
             break;
         }
-        if *restored < first {
-            return Err(ReplayError::Epoch { lsn: entry.lsn, journal: *begun, copy: epoch });
+        begun.push((entry.lsn, epoch, restored));
+    }
+    let mut found: Vec<Range<Lsn>> = Vec::new();
+    for (lsn, begun, restored) in begun.into_iter().rev() {
+        if found.last().is_some_and(|later| later.contains(&lsn)) {
+            continue;
         }
-        found.push(restored.next()..entry.lsn);
+        if restored < first {
+            return Err(ReplayError::Epoch { lsn, journal: begun, copy: epoch });
+        }
+        found.push(restored.next()..lsn);
     }
     Ok(found)
 }

@@ -8,7 +8,7 @@ use tt_hub::journal::record::Entry;
 use tt_hub::journal::replay::{Replayed, Target, replay};
 use tt_hub::store::{Changeset, HubStore, Outcome};
 use tt_protocol::change::Kind;
-use tt_protocol::number::{EdgeId, Millis, Seq, Version};
+use tt_protocol::number::{EdgeId, Epoch, Millis, Seq, Version};
 use tt_protocol::pieces::{self, PieceBuilder};
 use tt_protocol::policy::Policy;
 use tt_protocol::value::ValueRef;
@@ -91,6 +91,34 @@ impl Bench {
             let changeset = self.changeset(id..id + 1);
             self.merge(&changeset, id % 1_000_000 * 1_000);
         }
+    }
+
+    /// A changeset of one row.
+    pub(crate) fn merge_one(&mut self, id: i64, at: i64) -> Version {
+        let changeset = self.changeset(id..id + 1);
+        self.merge(&changeset, at)
+    }
+
+    /// A restore: the snapshot's rows, and a new epoch above all that was. The device goes on where the snapshot has it.
+    pub(crate) fn put_back(&mut self, snapshot: &Path, epoch: Epoch, at: i64) {
+        let (path, other) = (self.path().join("hub.db"), self.path().join("other.db"));
+        let version = self.store.version().next();
+        let floor = self.store.tail().expect("a journal").last;
+        // Nobody has the file open while it is replaced.
+        self.store = HubStore::open(&other, Policy::default()).expect("opens");
+        self.program = Connection::open_in_memory().expect("opens");
+        for ending in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{ending}", path.display()));
+        }
+        std::fs::copy(snapshot, &path).expect("it is put back");
+        let mut store = HubStore::open(&path, Policy::default()).expect("opens");
+        store.begin_epoch((epoch, version), floor, "a backup", Millis(NOON + at)).expect("an epoch begins");
+        drop(store);
+        self.restart();
+        self.program = Connection::open(&path).expect("opens");
+        let merged = "SELECT coalesce(max(seq), 0) FROM _sync_merged WHERE edge = 1";
+        let merged: i64 = self.program.query_row(merged, [], |row| row.get(0)).expect("a number");
+        self.seq = merged.unsigned_abs();
     }
 
     /// A copy of the database as it is.

@@ -43,26 +43,9 @@ fn what_a_restore_left_behind_counts_for_the_time_before_it_and_not_for_later() 
     let kept = labels(&bench.program);
     bench.merge_some(3);
     let (before, old) = (bench.store.version(), labels(&bench.program));
-    let floor = bench.store.tail().expect("a journal").last;
-    // The restore: the backup's rows, and a new epoch above all that was.
-    let path = bench.dir.path().join("hub.db");
-    bench.store =
-        tt_hub::store::HubStore::open(&bench.dir.path().join("other.db"), Default::default()).expect("opens");
-    bench.program = rusqlite::Connection::open_in_memory().expect("opens");
-    for ending in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{ending}", path.display()));
-    }
-    std::fs::copy(&backup, &path).expect("it is put back");
-    let mut store = tt_hub::store::HubStore::open(&path, Default::default()).expect("opens");
-    let begun = (Epoch(2), before.next());
-    store.begin_epoch(begun, floor, "a backup", Millis(NOON + 100_000)).expect("an epoch begins");
-    drop(store);
-    bench.restart();
-    bench.program = rusqlite::Connection::open(&path).expect("opens");
+    bench.put_back(&backup, Epoch(2), 100_000);
     assert_eq!(labels(&bench.program), kept);
-    let changeset = bench.changeset(77..78);
-    let changeset = tt_hub::store::Changeset { seq: tt_protocol::number::Seq(3), ..changeset };
-    let version = bench.merge(&changeset, 200_000);
+    let version = bench.merge_one(77, 200_000);
     assert!(version > before.next(), "versions go on above all that were");
     let now = labels(&bench.program);
     for snapshot in [&first, &backup] {
@@ -71,5 +54,43 @@ fn what_a_restore_left_behind_counts_for_the_time_before_it_and_not_for_later() 
         let left = Target { version: Some(before), ..Target::default() };
         let (done, found) = bench.replay(snapshot, left).expect("replays");
         assert_eq!((done.version, &found), (before, &old), "what was before the restore is not lost");
+    }
+}
+
+/// Of two restores the second goes back to before the first, and a third goes on with what the first began: each stands
+/// on its own line, whatever lies between in the journal.
+#[test]
+fn a_restore_that_was_itself_left_behind_hides_nothing() {
+    let mut bench = Bench::new();
+    bench.merge_one(1, 1_000);
+    let evening = bench.snapshot();
+    bench.merge_one(2, 2_000);
+    let night = bench.snapshot();
+    bench.put_back(&evening, Epoch(2), 100_000);
+    bench.merge_one(3, 101_000);
+    let morning = bench.snapshot();
+    bench.put_back(&night, Epoch(3), 200_000);
+    let second = bench.merge_one(4, 201_000);
+    let on_second = labels(&bench.program);
+    let are =
+        |found: &[String], bags: [&str; 3]| found.iter().zip(bags).all(|(row, bag)| row.starts_with(bag));
+    assert!(on_second.len() == 3 && are(&on_second, ["bag 1 ", "bag 2 ", "bag 4 "]), "{on_second:?}");
+    bench.put_back(&morning, Epoch(4), 300_000);
+    let third = bench.merge_one(5, 301_000);
+    let on_third = labels(&bench.program);
+    assert!(on_third.len() == 3 && are(&on_third, ["bag 1 ", "bag 3 ", "bag 5 "]), "{on_third:?}");
+    let to = |version| Target { version: Some(version), ..Target::default() };
+    for (snapshot, version, wanted) in [
+        (&evening, second, &on_second),
+        (&night, second, &on_second),
+        (&evening, third, &on_third),
+        (&morning, third, &on_third),
+    ] {
+        let (done, found) = bench.replay(snapshot, to(version)).expect("replays");
+        assert_eq!((done.version, &found), (version, wanted), "{}", snapshot.display());
+    }
+    for (snapshot, version) in [(&morning, second), (&night, third)] {
+        let refused = bench.replay(snapshot, to(version)).expect_err("it is of another line");
+        assert!(refused.contains("began from an earlier state"), "{refused}");
     }
 }
