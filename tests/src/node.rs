@@ -4,6 +4,7 @@
 //! `tt-edge …`. Processes are killed when their handle is dropped.
 
 use anyhow::{Context as _, bail};
+use clap::Parser;
 use serde_json::Value as Json;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,13 +19,29 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When the line is `PROGRAM hub …` or `PROGRAM edge …`, is `tt-hub …` or `tt-edge …` and gives how that ended.
 #[must_use]
-pub fn as_daemon(args: &[OsString]) -> Option<ExitCode> {
+fn as_daemon(args: &[OsString]) -> Option<ExitCode> {
     // The line as the program itself would have been called.
     let called = |name: &str| std::iter::once(name.into()).chain(args.iter().skip(2).cloned());
     match args.get(1)?.to_str()? {
         "hub" => Some(tt_hub::cli::run(called("tt-hub"))),
         "edge" => Some(tt_edge::cli::run(called("tt-edge"))),
         _ => None,
+    }
+}
+
+/// The whole of a program that plays hubs and edges: one of them, as its line says, or its own work.
+#[must_use]
+pub fn play<C: Parser>(name: &str, work: impl FnOnce(C) -> anyhow::Result<()>) -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = as_daemon(&args) {
+        return code;
+    }
+    match work(C::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

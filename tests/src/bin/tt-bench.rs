@@ -4,10 +4,9 @@
 //! bounded sizes; name one to run it alone.
 
 use clap::{Parser, Subcommand};
-use std::ffi::OsString;
 use std::process::ExitCode;
 use tt_tests::bench::{backlog, backup, idle, inbox, journal, live, reseed, wire, writes};
-use tt_tests::node::Program;
+use tt_tests::node::{Program, play};
 
 #[derive(Parser)]
 #[command(name = "tt-bench")]
@@ -64,23 +63,10 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    match args.get(1).and_then(|part| part.to_str()) {
-        Some("hub") => return tt_hub::cli::run(args.into_iter().skip(1)),
-        Some("edge") => return tt_edge::cli::run(args.into_iter().skip(1)),
-        _ => {}
-    }
-    let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tt-bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    play("tt-bench", run)
 }
 
-fn run(cli: &Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<()> {
     let program = Program(std::env::current_exe()?);
     let all = [
         What::Writes,

@@ -4,10 +4,9 @@
 //! `tt-demo writer …` is a program at a station: so that the story runs in real processes.
 
 use clap::{Parser, Subcommand};
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tt_tests::node::{Program, as_daemon};
+use tt_tests::node::{Program, play};
 use tt_tests::writer::Work;
 use tt_tests::{demo, writer};
 
@@ -47,17 +46,7 @@ enum Part {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = as_daemon(&args) {
-        return code;
-    }
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tt-demo: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    play("tt-demo", run)
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {

@@ -5,10 +5,9 @@
 //! …` is `tt-edge …`, and `tt-soak station …` is a program at a station.
 
 use clap::{Parser, Subcommand};
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tt_tests::node::{Program, as_daemon};
+use tt_tests::node::{Program, play};
 use tt_tests::soak::{self, Plan, station};
 
 #[derive(Parser)]
@@ -59,17 +58,7 @@ enum Part {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = as_daemon(&args) {
-        return code;
-    }
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tt-soak: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    play("tt-soak", run)
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
