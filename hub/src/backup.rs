@@ -52,6 +52,13 @@ use tt_migrations::{durable, state};
 use webhook::Webhook;
 use zone::Zone;
 
+/// Scratch of a run, below `DIR/backups`.
+const WORK: &str = ".work";
+/// What vaults outside the hub's folder are known by, beside it.
+const KNOWN: &str = "known";
+/// Safety copies of restores, beside it.
+pub(crate) const BEFORE_RESTORE: &str = "before_restore";
+
 /// Why backups cannot be worked on at all. What is wrong with one vault or copy is a [`Problem`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BackupError {
@@ -231,7 +238,7 @@ impl Backups {
     }
 
     fn work(&self) -> PathBuf {
-        self.root.join(".work")
+        self.root.join(WORK)
     }
 
     /// The scratch folder, empty.

@@ -101,9 +101,14 @@ impl Folder {
         self.0.join(".init")
     }
 
+    /// Where snapshots for devices are.
+    pub(crate) fn snapshots_path(&self) -> PathBuf {
+        self.0.join("snapshots")
+    }
+
     /// The folder of snapshots, made when it is not there.
     pub(crate) fn snapshots(&self) -> Result<PathBuf, FolderError> {
-        let path = self.0.join("snapshots");
+        let path = self.snapshots_path();
         match durable::make_folder(&path) {
             Ok(()) => Ok(path),
             Err(source) => Err(FolderError::Closed { path, source }),

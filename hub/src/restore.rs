@@ -30,7 +30,7 @@ mod watched;
 
 use crate::backup::check::{Depth, finished};
 use crate::backup::vault::FolderVault;
-use crate::backup::{BackupError, BackupLock, Backups, BeforeRestore, Settings};
+use crate::backup::{BEFORE_RESTORE, BackupError, BackupLock, Backups, BeforeRestore, Settings};
 use crate::control::ControlError;
 use crate::daemon::DaemonError;
 use crate::database::DatabaseError;
@@ -213,7 +213,7 @@ impl Restores {
             journal: folder.journal(),
             backups: Arc::new(Backups::open(folder, settings)?),
             before: settings.before_restore(),
-            vault: FolderVault::new("before_restore", &root.join("before_restore"), true),
+            vault: FolderVault::new(BEFORE_RESTORE, &root.join(BEFORE_RESTORE), true),
             patience: PATIENCE,
             root,
         })

@@ -48,6 +48,8 @@ pub(crate) struct Catalog {
     pub(crate) problems: Vec<Problem>,
     /// What the vaults list; None for one that cannot be listed.
     pub(crate) names: Vec<Option<Vec<String>>>,
+    /// Why, by number of the vault.
+    pub(crate) unlisted: BTreeMap<usize, String>,
     /// The numbers of those that did not answer at all.
     pub(crate) silent: BTreeSet<usize>,
     /// How long a vault was waited for.
@@ -113,10 +115,12 @@ impl Catalog {
                 found.entry(id).or_default().insert(number, manifest);
             }
             catalog.names.push(names);
-            catalog.problems.extend(why.map(|why| {
+            if let Some(why) = why {
                 let (name, place) = (vault.name(), vault.place());
-                Problem::warning(format!("the vault {name} at {place} cannot be listed: {why}"))
-            }));
+                let what = format!("the vault {name} at {place} cannot be listed: {why}");
+                catalog.problems.push(Problem::warning(what));
+                catalog.unlisted.insert(number, why);
+            }
         }
         for (id, manifests) in found {
             catalog.add(vaults, &id, &manifests);

@@ -101,16 +101,13 @@ impl Backups {
     pub(super) fn clean(&self, catalog: &Catalog) -> Vec<Problem> {
         let mut problems = catalog.problems.clone();
         let made = made::all(&self.root);
+        let is_ours = |name: &str| name.split('.').next().is_some_and(|id| made.contains(id));
+        let orphans = catalog.orphans();
         for (number, placed) in self.vaults.iter().enumerate() {
             let listed = catalog.names[number].is_some();
-            let is_ours = |name: &str| name.split('.').next().is_some_and(|id| made.contains(id));
-            let orphans = catalog
-                .orphans()
-                .into_iter()
-                .filter(|(vault, name)| listed && *vault == number && is_ours(name));
+            let mut left = orphans.iter().filter(|(vault, name)| listed && *vault == number && is_ours(name));
             let tidied = if listed { placed.vault.tidy() } else { Ok(()) };
-            let cleaned = tidied
-                .and_then(|()| orphans.map(|(_, name)| name).try_for_each(|name| placed.vault.remove(&name)));
+            let cleaned = tidied.and_then(|()| left.try_for_each(|(_, name)| placed.vault.remove(name)));
             if let Err(error) = cleaned {
                 let what = format!("the vault {} cannot be tidied: {error}", placed.vault.name());
                 problems.push(Problem::warning(what));

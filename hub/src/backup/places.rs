@@ -5,6 +5,7 @@
 //! * Only folders that are there can be known for what they are; where a disk is away, its path is compared as written.
 
 use super::settings::{Place, Settings};
+use super::{BEFORE_RESTORE, KNOWN, WORK};
 use crate::folder::Folder;
 use std::path::{Component, Path, PathBuf};
 
@@ -38,10 +39,15 @@ pub(super) fn check(folder: &Folder, settings: &Settings) -> Result<(), String> 
 /// Folders of the hub's own, and whether all below them is the hub's as well.
 fn taken(folder: &Folder) -> Vec<(PathBuf, bool)> {
     let backups = folder.backups();
-    let whole = [".work", "before_restore", "known"].map(|name| backups.join(name));
-    let others = ["ca", "snapshots"].map(|name| folder.path().join(name));
-    let others =
-        others.into_iter().chain([folder.journal(), folder.migrations(), folder.rescue(), folder.staging()]);
+    let whole = [WORK, BEFORE_RESTORE, KNOWN].map(|name| backups.join(name));
+    let others = [
+        folder.path().join("ca"),
+        folder.snapshots_path(),
+        folder.journal(),
+        folder.migrations(),
+        folder.rescue(),
+        folder.staging(),
+    ];
     let whole = whole.into_iter().chain(others).map(|path| (real(&path), true));
     whole.chain([(real(&backups), false)]).collect()
 }

@@ -12,6 +12,7 @@ mod s3;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use super::KNOWN;
 use super::settings::{Place, VaultSettings};
 use crate::ca;
 use crate::folder::Folder;
@@ -76,7 +77,7 @@ pub(crate) fn open(folder: &Folder, settings: &VaultSettings) -> Result<Box<dyn 
     };
     // Before there is an authority there is nobody to belong to.
     let Some(hub) = ca::identity(folder.path()) else { return Ok(vault) };
-    let known = is_elsewhere.then(|| folder.backups().join("known").join(&settings.name));
+    let known = is_elsewhere.then(|| folder.backups().join(KNOWN).join(&settings.name));
     Ok(Box::new(Owned::new(vault, Owner::new(hub, known))))
 }
 

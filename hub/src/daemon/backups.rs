@@ -266,13 +266,19 @@ mod tests {
         hours(&mut schedule, ahead - 3_600, 7);
     }
 
-    #[test]
-    fn a_hub_whose_clock_begins_at_the_same_day_each_morning_makes_a_backup_each_hour() {
+    /// A hub without backups, in a folder that goes with the first of these.
+    fn hub() -> (tempfile::TempDir, Folder, Settings, Connection) {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::new(dir.path());
-        let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
+        let settings = toml::from_str("zone = \"UTC\"").unwrap();
         let conn = Connection::open(folder.database()).unwrap();
         conn.execute_batch(state::TABLES).unwrap();
+        (dir, folder, settings, conn)
+    }
+
+    #[test]
+    fn a_hub_whose_clock_begins_at_the_same_day_each_morning_makes_a_backup_each_hour() {
+        let (_dir, folder, settings, conn) = hub();
         state::set(&conn, state::EPOCH, 1).unwrap();
         let mut version = 0;
         for _ in 0..3 {
@@ -294,11 +300,7 @@ mod tests {
 
     #[test]
     fn after_a_restore_a_backup_of_its_epoch_is_made_at_the_next_look() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::new(dir.path());
-        let settings: Settings = toml::from_str("zone = \"UTC\"").unwrap();
-        let conn = Connection::open(folder.database()).unwrap();
-        conn.execute_batch(state::TABLES).unwrap();
+        let (_dir, folder, settings, conn) = hub();
         let mut schedule = Schedule::new(Restores::open(&folder, &settings).unwrap(), 35);
         for (epoch, minute, count) in [(1, 0, 5), (1, 1, 5), (2, 2, 6), (2, 3, 6)] {
             state::set(&conn, state::EPOCH, epoch).unwrap();

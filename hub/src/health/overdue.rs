@@ -112,10 +112,9 @@ fn vaults(facts: &Facts<'_>) -> Vec<Overdue> {
                 format!("the vault {name} at {place} does not answer: is its machine on, and the line up?")
             }
             false => {
-                let begin = format!("the vault {name} at {place} cannot be listed");
-                let mut told = facts.catalog.problems.iter().map(|problem| problem.what.as_str());
-                let told = told.find(|what| what.starts_with(&begin)).unwrap_or(&begin);
-                format!("{told}; is its disk there?")
+                let why =
+                    facts.catalog.unlisted.get(number).map(|why| format!(": {why}")).unwrap_or_default();
+                format!("the vault {name} at {place} cannot be listed{why}; is its disk there?")
             }
         };
         Overdue { check: "vaults", key: format!("vault {name}"), state, what }

@@ -195,7 +195,7 @@ impl Late {
         let present = row::read(conn, tracked, &key)?.is_some();
         if let Some(work) = &self.work {
             // What was deleted is not the twin.
-            return Ok(present || !deletes(work) && alias::find(conn, tracked, &key)?.is_some());
+            return Ok(present || alias::find(conn, tracked, &key)?.is_some() && !deletes(work));
         }
         if present {
             return Ok(false);
